@@ -1,0 +1,1 @@
+//! Stream processing embedded in your application.
