@@ -1,1 +1,16 @@
 //! Stream processing embedded in your application.
+
+pub mod config;
+pub mod error;
+pub mod log;
+pub mod record;
+pub mod serde;
+pub mod time;
+pub mod topic;
+
+pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
+pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError};
+pub use record::{Change, Data, Headers, Record};
+pub use serde::{Codec, Key, Value};
+pub use time::Timestamp;
+pub use topic::{OffsetReset, TimestampExtractor, Topic};

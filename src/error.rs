@@ -1,0 +1,257 @@
+//! What went wrong, and what happens next?
+//!
+//! Three phases, three types. [`ConfigError`] and [`TopologyError`] are found before anything runs;
+//! their messages name the thing and the fix. [`Error`] is what a running application reports.
+
+use std::fmt;
+
+use crate::log::TopicPartition;
+
+/// An error of the user's own code, or of a codec.
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// A result whose error is a run-time [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// A setting that is missing, unknown, out of range or at odds with another.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConfigError {
+    /// A required setting was not given, or was given as nothing.
+    #[error("setting `{setting}` is empty; {fix}")]
+    Missing {
+        /// The name of the setting.
+        setting: &'static str,
+        /// What to write.
+        fix: &'static str,
+    },
+    /// A value lies outside of what the setting takes.
+    #[error("setting `{setting}` is {value}; {fix}")]
+    Invalid {
+        /// The name of the setting.
+        setting: &'static str,
+        /// What was given.
+        value: String,
+        /// What to write.
+        fix: &'static str,
+    },
+    /// A client property that millstream owns.
+    #[error("client property `{property}` is owned by millstream; {fix}")]
+    OwnedProperty {
+        /// The property.
+        property: String,
+        /// The setting to use in its place.
+        fix: &'static str,
+    },
+}
+
+/// A pipeline that cannot run.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum TopologyError {
+    /// Two inputs that must have equally many partitions do not.
+    #[error(
+        "`{left}` has {left_count} partitions and `{right}` has {right_count}, but their records \
+         meet by key; repartition one of them"
+    )]
+    NotCopartitioned {
+        /// One topic.
+        left: String,
+        /// Its partition count.
+        left_count: u32,
+        /// The other topic.
+        right: String,
+        /// Its partition count.
+        right_count: u32,
+    },
+    /// A store, repartition or processor name is used twice.
+    #[error("the name `{name}` is used by two {what}s; give one of them another name")]
+    NameTaken {
+        /// What carries the name: `store`, `repartition`.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// A name that cannot be part of a topic or of a path.
+    #[error("`{name}` is no valid {what} name; use letters, digits, `.`, `_` and `-`, at most 200")]
+    InvalidName {
+        /// What was to carry the name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// One topic is read by two sources.
+    #[error("topic `{topic}` is read twice; read it once and use the stream's handle twice")]
+    TopicReadTwice {
+        /// The topic.
+        topic: String,
+    },
+    /// A topic that a source reads does not exist.
+    #[error("topic `{topic}` does not exist; create it before the application starts")]
+    MissingTopic {
+        /// The topic.
+        topic: String,
+    },
+    /// An internal topic exists with the wrong number of partitions.
+    #[error(
+        "internal topic `{topic}` has {found} partitions where {expected} are needed; the input \
+         topics have changed since it was created: reset the application or restore their counts"
+    )]
+    InternalTopicMismatch {
+        /// The topic.
+        topic: String,
+        /// How many partitions it has.
+        found: u32,
+        /// How many it must have.
+        expected: u32,
+    },
+    /// The pipeline holds nothing that could run.
+    #[error("the pipeline reads no topic; begin it with `StreamsBuilder::stream` or `table`")]
+    Empty,
+    /// The partition count of a repartition topic depends on itself.
+    #[error("the partition count of repartition `{name}` cannot be derived; give it explicitly")]
+    UnknownPartitionCount {
+        /// The repartition's name.
+        name: String,
+    },
+    /// A processor names a store that no one added.
+    #[error("processor `{processor}` uses store `{store}`, which the pipeline does not hold")]
+    UnknownStore {
+        /// The processor.
+        processor: String,
+        /// The store.
+        store: String,
+    },
+}
+
+/// What happens next, coarsely. A new kind needs a caller who would act differently.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// The runtime retries by itself.
+    Retriable,
+    /// Another process owns these tasks now: they are closed without a commit, and the process
+    /// rejoins its group.
+    Fenced,
+    /// Local state cannot be trusted: it is set aside and restored from the changelog.
+    Corrupted,
+    /// One record could not be decoded, processed or produced: its policy decides.
+    Data,
+    /// The user's code panicked: the worker is replaced or the application closed, by its handler.
+    Panic,
+    /// The application stops; a restart alone does not help.
+    Fatal,
+    /// An invariant of millstream does not hold.
+    Bug,
+}
+
+/// An error of a running application.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    task: Option<String>,
+    node: Option<String>,
+    position: Option<(TopicPartition, i64)>,
+    source: Option<BoxError>,
+}
+
+impl Error {
+    /// An error of this kind; `message` says what could not be done.
+    #[cold]
+    pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self(Box::new(Inner {
+            kind,
+            message,
+            task: None,
+            node: None,
+            position: None,
+            source: None,
+        }))
+    }
+
+    /// This error with its cause.
+    #[cold]
+    #[must_use]
+    pub fn caused_by(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    /// This error with the task it happened in, unless one is known already.
+    #[cold]
+    #[must_use]
+    pub fn in_task(mut self, task: impl fmt::Display) -> Self {
+        self.0.task.get_or_insert_with(|| task.to_string());
+        self
+    }
+
+    /// This error with the operator it happened in, unless one is known already.
+    #[cold]
+    #[must_use]
+    pub fn at_node(mut self, node: impl fmt::Display) -> Self {
+        self.0.node.get_or_insert_with(|| node.to_string());
+        self
+    }
+
+    /// This error with the place of the record it happened on, unless one is known already.
+    #[cold]
+    #[must_use]
+    pub fn at_position(mut self, partition: TopicPartition, offset: i64) -> Self {
+        self.0.position.get_or_insert((partition, offset));
+        self
+    }
+
+    /// What happens next.
+    pub const fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The task, printed `0_3`.
+    pub fn task(&self) -> Option<&str> {
+        self.0.task.as_deref()
+    }
+
+    /// The operator.
+    pub fn node(&self) -> Option<&str> {
+        self.0.node.as_deref()
+    }
+
+    /// Topic, partition and offset of the record.
+    pub fn position(&self) -> Option<(&TopicPartition, i64)> {
+        self.0.position.as_ref().map(|(partition, offset)| (partition, *offset))
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        if let Some(node) = &self.0.node {
+            write!(f, " in operator `{node}`")?;
+        }
+        if let Some(task) = &self.0.task {
+            write!(f, " of task {task}")?;
+        }
+        if let Some((partition, offset)) = &self.0.position {
+            write!(f, " at {partition} offset {offset}")?;
+        }
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}: {self}", self.0.kind)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}

@@ -1,0 +1,264 @@
+//! How do types become bytes? Codecs, and the canonical bytes of keys.
+//!
+//! - A key has *one* byte form ([`Key`]), the one that Kafka's own serialisers write, so that every
+//!   client sends the same key to the same partition.
+//! - A value's codec belongs to its topic. State and repartition topics default to
+//!   [`MessagePack`] with field names, which survives added, removed and reordered fields.
+//! - Null is not a value of a codec: only [`Nullable`] knows it, and its type is an `Option`.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::BoxError;
+use crate::record::Data;
+
+/// Turns values of one type into bytes and back.
+pub trait Codec<T>: Send + Sync + 'static {
+    /// Appends the bytes of `value` to `out`; on an error, `out` may hold a part of them.
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError>;
+
+    /// Reads a value that fills `bytes` exactly.
+    fn decode(&self, bytes: &[u8]) -> Result<T, BoxError>;
+
+    /// Whether this value is written as Kafka's null.
+    fn is_null(&self, _value: &T) -> bool {
+        false
+    }
+
+    /// The value of Kafka's null, for types that have one.
+    fn decode_null(&self) -> Result<T, BoxError> {
+        Err("null where the type has none; read the topic as `Option` with `nullable_values` or \
+             `nullable_keys`"
+            .into())
+    }
+
+    /// The part of an encoded key that decides its partition; all of it, but for windowed keys.
+    fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
+        encoded
+    }
+}
+
+/// A codec as the engine holds it.
+pub type SharedCodec<T> = Arc<dyn Codec<T>>;
+
+/// Reads a value where it may be null.
+pub(crate) fn decode_option<T: 'static>(codec: &dyn Codec<T>, bytes: Option<&[u8]>) -> Result<T, BoxError> {
+    match bytes {
+        Some(bytes) => codec.decode(bytes),
+        None => codec.decode_null(),
+    }
+}
+
+/// A type that may be a record's key: it has one canonical byte form.
+///
+/// Strings are UTF-8, integers big-endian as Kafka's Java serialisers write them, bytes themselves.
+/// Implement it for a type of your own where the key is more than that.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a record key",
+    label = "keys need one canonical byte form, so that every client partitions them alike",
+    note = "use `String`, an integer, `bool` or `Vec<u8>`, or implement `millstream::Key` for `{Self}`"
+)]
+pub trait Key: Data + Eq + Hash {
+    /// Appends the canonical bytes to `out`.
+    fn encode_key(&self, out: &mut Vec<u8>);
+    /// Reads a key that fills `bytes` exactly.
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError>;
+}
+
+/// A type that may be kept in a store or sent through a repartition topic without naming a codec.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be kept in a store or sent through a repartition topic",
+    label = "stateful operators need to save this type",
+    note = "add `#[derive(Clone, serde::Serialize, serde::Deserialize)]` to `{Self}`, or use the \
+            `_with` form of the operator and name a codec"
+)]
+pub trait Value: Data + Serialize + DeserializeOwned {}
+impl<T: Data + Serialize + DeserializeOwned> Value for T {}
+
+impl Key for String {
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        Ok(std::str::from_utf8(bytes)?.to_owned())
+    }
+}
+
+impl Key for Arc<str> {
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self.as_bytes());
+    }
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        Ok(Self::from(std::str::from_utf8(bytes)?))
+    }
+}
+
+impl Key for Vec<u8> {
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(self);
+    }
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        Ok(bytes.to_owned())
+    }
+}
+
+impl Key for () {
+    fn encode_key(&self, _out: &mut Vec<u8>) {}
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        fixed::<0>(bytes).map(|_| ())
+    }
+}
+
+impl Key for bool {
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        out.push(u8::from(*self));
+    }
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        Ok(fixed::<1>(bytes)? != [0])
+    }
+}
+
+/// A nullable key: null is no bytes at all where it is encoded as a part of something else.
+impl<K: Key> Key for Option<K> {
+    fn encode_key(&self, out: &mut Vec<u8>) {
+        if let Some(key) = self {
+            key.encode_key(out);
+        }
+    }
+    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+        K::decode_key(bytes).map(Some)
+    }
+}
+
+macro_rules! integer_keys {
+    ($($integer:ty),*) => {$(
+        impl Key for $integer {
+            fn encode_key(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&self.to_be_bytes());
+            }
+            fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
+                Ok(Self::from_be_bytes(fixed(bytes)?))
+            }
+        }
+    )*};
+}
+integer_keys!(u8, i8, u16, i16, u32, i32, u64, i64, u128, i128);
+
+fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], BoxError> {
+    bytes.try_into().map_err(|_| format!("{} bytes where {N} are expected", bytes.len()).into())
+}
+
+/// The canonical bytes of a [`Key`], also for values: UTF-8 strings, big-endian integers, bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Canonical;
+
+impl<T: Key> Codec<T> for Canonical {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        value.encode_key(out);
+        Ok(())
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<T, BoxError> {
+        T::decode_key(bytes)
+    }
+}
+
+/// An `f64` as eight big-endian bytes, as Kafka's Java serialiser writes a `Double`.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Double;
+
+impl Codec<f64> for Double {
+    fn encode(&self, value: &f64, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        out.extend_from_slice(&value.to_be_bytes());
+        Ok(())
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<f64, BoxError> {
+        Ok(f64::from_be_bytes(fixed(bytes)?))
+    }
+}
+
+/// JSON text.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Json;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(serde_json::to_writer(out, value)?)
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<T, BoxError> {
+        Ok(serde_json::from_slice(bytes)?)
+    }
+}
+
+/// MessagePack with field names: the default of state and repartition topics.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MessagePack;
+
+impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        Ok(rmp_serde::encode::write_named(out, value)?)
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<T, BoxError> {
+        let mut rest = bytes;
+        let value = rmp_serde::from_read(&mut rest)?;
+        if rest.is_empty() { Ok(value) } else { Err("bytes are left after the value".into()) }
+    }
+}
+
+/// bincode 2, standard configuration: small and fast, but positional.
+///
+/// A field added, removed or moved makes old bytes undecodable or, worse, decodes them as other
+/// values. Fit for types that never change.
+#[cfg(feature = "bincode")]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Bincode;
+
+#[cfg(feature = "bincode")]
+impl<T: Serialize + DeserializeOwned> Codec<T> for Bincode {
+    fn encode(&self, value: &T, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        bincode::serde::encode_into_std_write(value, out, bincode::config::standard())?;
+        Ok(())
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<T, BoxError> {
+        let (value, read) = bincode::serde::decode_from_slice(bytes, bincode::config::standard())?;
+        if read == bytes.len() { Ok(value) } else { Err("bytes are left after the value".into()) }
+    }
+}
+
+/// A codec that knows null: `None` is Kafka's null, `Some` what the inner codec writes.
+pub struct Nullable<T> {
+    inner: SharedCodec<T>,
+}
+
+impl<T> Nullable<T> {
+    /// Null beside the values of `inner`.
+    pub fn new(inner: SharedCodec<T>) -> Self {
+        Self { inner }
+    }
+}
+
+impl<T> std::fmt::Debug for Nullable<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Nullable")
+    }
+}
+
+impl<T: 'static> Codec<Option<T>> for Nullable<T> {
+    fn encode(&self, value: &Option<T>, out: &mut Vec<u8>) -> Result<(), BoxError> {
+        value.as_ref().map_or(Ok(()), |value| self.inner.encode(value, out))
+    }
+    fn decode(&self, bytes: &[u8]) -> Result<Option<T>, BoxError> {
+        self.inner.decode(bytes).map(Some)
+    }
+    fn is_null(&self, value: &Option<T>) -> bool {
+        value.is_none()
+    }
+    fn decode_null(&self) -> Result<Option<T>, BoxError> {
+        Ok(None)
+    }
+    fn partition_bytes<'a>(&self, encoded: &'a [u8]) -> &'a [u8] {
+        self.inner.partition_bytes(encoded)
+    }
+}
