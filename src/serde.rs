@@ -45,7 +45,10 @@ pub trait Codec<T>: Send + Sync + 'static {
 pub type SharedCodec<T> = Arc<dyn Codec<T>>;
 
 /// Reads a value where it may be null.
-pub(crate) fn decode_option<T: 'static>(codec: &dyn Codec<T>, bytes: Option<&[u8]>) -> Result<T, BoxError> {
+pub(crate) fn decode_option<T: 'static>(
+    codec: &dyn Codec<T>,
+    bytes: Option<&[u8]>,
+) -> Result<T, BoxError> {
     match bytes {
         Some(bytes) => codec.decode(bytes),
         None => codec.decode_null(),
