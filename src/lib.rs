@@ -5,8 +5,10 @@ pub mod error;
 pub mod log;
 pub mod record;
 pub mod serde;
+pub mod state;
 pub mod time;
 pub mod topic;
+pub mod topology;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
 pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError};

@@ -240,7 +240,10 @@ pub enum End {
 #[derive(Debug)]
 pub enum Outcome {
     /// It has happened.
-    Done,
+    Done {
+        /// Of a send: the offset behind the batch's last record.
+        next_offset: Option<i64>,
+    },
     /// It has not happened and will not.
     Failed(WriteError),
     /// It may have happened, or may yet. The client's producer must be initialised anew and
