@@ -22,7 +22,10 @@ use std::fmt;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-pub use batch::{HeadersView, OpenBatch, RecordBatch, RecordCursor, RecordView};
+pub use batch::{
+    BatchError, EncodedHeaders, HeaderIter, HeadersView, OpenBatch, RecordBatch, RecordCursor,
+    RecordView, Records,
+};
 pub use partitioner::{murmur2, partition_for_key};
 
 use crate::time::{Instant, Timestamp};
