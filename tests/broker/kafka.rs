@@ -1,0 +1,355 @@
+//! Where does a test get its broker?
+//!
+//! [`Broker`] is Apache Kafka itself: one process in `KRaft` mode, broker and controller, on two free
+//! ports of 127.0.0.1, with a directory of its own. Its jars are those that `tests/run.sh setup`
+//! puts into the cache; without them a test fails, it is never skipped.
+//!
+//! # Lifecycle
+//!
+//! `start` formats the directory, starts the JVM and returns once a client sees the broker in its
+//! metadata. [`Broker::kill_9`] and [`Broker::restart`] keep ports and directory. Dropping it kills
+//! the JVM and removes the directory; a guard process does the same when the test process itself
+//! dies, however it dies, so nothing outlives a test run.
+
+#![expect(clippy::disallowed_methods, reason = "a process of its own is waited for in real time")]
+
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+
+const KAFKA: &str = "kafka-4.3.1";
+/// A JVM needs about 7 seconds on an idle machine; a loaded one is given much longer.
+const START_TIMEOUT: Duration = Duration::from_secs(120);
+/// Two ports can be taken between choosing and listening; then others are chosen.
+const START_ATTEMPTS: u32 = 3;
+const LOG_LINES_SHOWN: usize = 40;
+
+/// Distinguishes the brokers of one test process.
+static STARTED: AtomicU32 = AtomicU32::new(0);
+
+/// A running Kafka broker, killed and cleaned up when dropped.
+#[derive(Debug)]
+pub(crate) struct Broker {
+    directory: PathBuf,
+    cluster_id: String,
+    ports: Ports,
+    /// `None` after [`Broker::kill_9`].
+    java: Option<Child>,
+    guard: Guard,
+}
+
+/// Below the range from which Linux takes the ports of outgoing connections, so that a broker that
+/// is down for a moment finds its own port free again.
+#[derive(Debug, Clone, Copy)]
+struct Ports {
+    client: u16,
+    controller: u16,
+}
+
+impl Broker {
+    /// Starts a broker for one test.
+    pub(crate) fn start() -> Self {
+        let lib = kafka_jars();
+        let mut problem = String::new();
+        for _ in 0..START_ATTEMPTS {
+            match Self::try_start(&lib) {
+                Ok(broker) => return broker,
+                Err(log) => problem = log,
+            }
+        }
+        panic!("Kafka did not start in {START_ATTEMPTS} attempts; the last one said:\n{problem}");
+    }
+
+    /// The broker that the tests of one binary share, for tests that do not stop it.
+    ///
+    /// Topics and groups need names of their own in such a test.
+    pub(crate) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(Self::start)
+    }
+
+    /// What a client is given as `bootstrap.servers`.
+    pub(crate) fn bootstrap(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.client)
+    }
+
+    /// Creates a topic that only this test uses; `settings` are Kafka's topic settings.
+    pub(crate) fn create_topic(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .expect("these settings make a client");
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
+        let results =
+            block_on(admin.create_topics([&topic], &options)).expect("the broker answers");
+        for result in results {
+            result.unwrap_or_else(|(topic, code)| panic!("topic `{topic}`: {code}"));
+        }
+    }
+
+    /// Kills the broker as a power cut would: nothing is flushed, no connection is closed in order.
+    pub(crate) fn kill_9(&mut self) {
+        if let Some(mut java) = self.java.take() {
+            // The guard must not kill a stranger that gets the same process id later.
+            let _ = fs::remove_file(self.directory.join("pid"));
+            java.kill().expect("a child that was not waited for can be killed");
+            java.wait().expect("a killed child ends");
+        }
+    }
+
+    /// Kills the broker if it runs, and starts it again on the same ports with the same data.
+    pub(crate) fn restart(&mut self) {
+        self.kill_9();
+        self.launch(&kafka_jars());
+        self.await_ready().unwrap_or_else(|log| panic!("Kafka did not come back:\n{log}"));
+    }
+
+    fn try_start(lib: &Path) -> Result<Self, String> {
+        let number = STARTED.fetch_add(1, Ordering::Relaxed);
+        let process = std::process::id();
+        let directory = std::env::temp_dir().join(format!("millstream-broker-{process}-{number}"));
+        fs::create_dir_all(&directory).expect("the directory for temporary files is writable");
+        let mut broker = Self {
+            // 22 characters of base64 that decode to 16 bytes, which is what Kafka asks for.
+            cluster_id: format!("ms{process:012}{number:07}A"),
+            ports: Ports::free(number),
+            java: None,
+            guard: Guard::over(&directory),
+            directory,
+        };
+        broker.format(lib)?;
+        broker.launch(lib);
+        broker.await_ready()?;
+        Ok(broker)
+    }
+
+    /// Writes the properties and makes the data directory one that Kafka accepts.
+    fn format(&self, lib: &Path) -> Result<(), String> {
+        let properties = server_properties(self.ports, &self.directory.join("data"));
+        fs::write(self.properties(), properties).expect("the broker's directory is writable");
+        let output = java(lib, "128m")
+            .args(["kafka.tools.StorageTool", "format", "--cluster-id", &self.cluster_id])
+            .arg("--config")
+            .arg(self.properties())
+            .output()
+            .expect("`java` is on the path (`tests/run.sh setup` installs it)");
+        if output.status.success() {
+            return Ok(());
+        }
+        let said = [output.stdout, output.stderr].concat();
+        Err(format!("formatting: {}", String::from_utf8_lossy(&said)))
+    }
+
+    fn launch(&mut self, lib: &Path) {
+        let log = File::options().create(true).append(true).open(self.log());
+        let log = log.expect("the broker's directory is writable");
+        let errors = log.try_clone().expect("an open file can be shared");
+        let java = java(lib, "512m")
+            .arg("kafka.Kafka")
+            .arg(self.properties())
+            .stdin(Stdio::null())
+            .stdout(log)
+            .stderr(errors)
+            .spawn()
+            .expect("`java` is on the path (`tests/run.sh setup` installs it)");
+        fs::write(self.directory.join("pid"), java.id().to_string())
+            .expect("the broker's directory is writable");
+        self.java = Some(java);
+    }
+
+    /// Waits until a client sees this very broker, or gives what the broker logged instead.
+    fn await_ready(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + START_TIMEOUT;
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .set("reconnect.backoff.max.ms", "200")
+            .set("log_level", "0")
+            .create()
+            .expect("these settings make a client");
+        while Instant::now() < deadline {
+            let java = self.java.as_mut().expect("it was launched just before");
+            if let Some(status) = java.try_wait().expect("a child can be asked for its end") {
+                return Err(format!("it ended with {status}:\n{}", self.log_tail()));
+            }
+            if self.is_seen_by(&client) {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(100));
+        }
+        Err(format!("not ready after {START_TIMEOUT:?}:\n{}", self.log_tail()))
+    }
+
+    /// Whether metadata names this cluster, not another one that took the port, and its one broker,
+    /// which it does from when the controller has admitted the broker.
+    fn is_seen_by(&self, client: &BaseConsumer) -> bool {
+        let patience = Duration::from_secs(1);
+        let Ok(metadata) = client.fetch_metadata(None, patience) else { return false };
+        metadata.brokers().len() == 1
+            && client.client().fetch_cluster_id(patience).as_ref() == Some(&self.cluster_id)
+    }
+
+    fn properties(&self) -> PathBuf {
+        self.directory.join("server.properties")
+    }
+
+    fn log(&self) -> PathBuf {
+        self.directory.join("broker.log")
+    }
+
+    fn log_tail(&self) -> String {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n")
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        self.kill_9();
+        self.guard.finish();
+    }
+}
+
+impl Ports {
+    fn free(number: u32) -> Self {
+        let first = 20_000 + (std::process::id() * 8 + number * 2) % 12_000;
+        (0..12_000)
+            .map(|step| 20_000 + (first - 20_000 + step * 2) % 12_000)
+            .map(|port| u16::try_from(port).expect("a port below 32 000"))
+            .find(|&port| is_free(port) && is_free(port + 1))
+            .map(|client| Self { client, controller: client + 1 })
+            .expect("two neighbouring ports of 12 000 are free")
+    }
+}
+
+fn is_free(port: u16) -> bool {
+    TcpListener::bind(("127.0.0.1", port)).is_ok()
+}
+
+/// A shell that waits for the end of the test process, then kills the broker and removes its files.
+///
+/// It notices by the end of its input, which the kernel closes for a process that dies in any way.
+#[derive(Debug)]
+struct Guard {
+    shell: Child,
+    /// Open as long as the broker is wanted.
+    input: Option<ChildStdin>,
+}
+
+impl Guard {
+    fn over(directory: &Path) -> Self {
+        let script = r#"trap "" INT TERM HUP
+            read -r _
+            [ ! -e "$1/pid" ] || kill -9 "$(cat "$1/pid")"
+            rm -rf "$1""#;
+        let mut shell = Command::new("sh")
+            .args(["-c", script, "guard"])
+            .arg(directory)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("every machine that runs these tests has a shell");
+        let input = shell.stdin.take();
+        Self { shell, input }
+    }
+
+    fn finish(&mut self) {
+        self.input.take();
+        let _ = self.shell.wait();
+    }
+}
+
+/// Wakes the thread that waits in [`block_on`].
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+/// The admin client's answers are futures that its own thread completes: waiting is all they need.
+fn block_on<F: Future>(future: F) -> F::Output {
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    loop {
+        if let Poll::Ready(output) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
+            return output;
+        }
+        thread::park();
+    }
+}
+
+fn java(lib: &Path, heap: &str) -> Command {
+    let mut command = Command::new("java");
+    command
+        .arg(format!("-Xmx{heap}"))
+        // A broker that lives for a minute gains more from a short start than from the last
+        // percent of speed.
+        .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
+        .arg("-cp")
+        .arg(lib.join("*"));
+    command
+}
+
+/// The folder of jars that `tests/run.sh setup` fills; the rule for its place is the same there.
+fn kafka_jars() -> PathBuf {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let cache = variable("MILLSTREAM_CACHE")
+        .map(PathBuf::from)
+        .or_else(|| variable("XDG_CACHE_HOME").map(|path| Path::new(&path).join("millstream")))
+        .or_else(|| variable("HOME").map(|path| Path::new(&path).join(".cache/millstream")))
+        .expect("MILLSTREAM_CACHE, XDG_CACHE_HOME or HOME is set");
+    let lib = cache.join(KAFKA).join("lib");
+    assert!(lib.is_dir(), "no Kafka in {}; run `tests/run.sh setup` once", lib.display());
+    lib
+}
+
+fn server_properties(ports: Ports, data: &Path) -> String {
+    let Ports { client, controller } = ports;
+    let data = data.display();
+    format!(
+        "process.roles=broker,controller
+node.id=1
+controller.quorum.voters=1@127.0.0.1:{controller}
+controller.listener.names=CONTROLLER
+listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+log.dirs={data}
+auto.create.topics.enable=false
+# One broker carries every replica, and small internal topics load quickly.
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=4
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=4
+# A dead member is noticed in a second.
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.min.heartbeat.interval.ms=300
+group.streams.min.session.timeout.ms=1000
+group.streams.min.heartbeat.interval.ms=300
+# Compaction and the end of abandoned transactions happen within a test.
+log.cleaner.backoff.ms=200
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+"
+    )
+}

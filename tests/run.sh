@@ -1,0 +1,396 @@
+#!/usr/bin/env bash
+# Runs the checks and tests of millstream, stage by stage, and counts what passed.
+#
+#   tests/run.sh [STAGE ...]      no argument: every stage, in this order
+#
+#   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
+#   format       rustfmt
+#   lint         clippy without a warning: default features, none, each alone, all
+#   docs         rustdoc without a warning, and every example in the documentation
+#   test         unit, integration and topology tests, default features
+#   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
+#   examples     builds every example and runs it to its end, without a broker
+#   conformance  the same programs on Kafka Streams and on millstream (needs a JVM)
+#   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
+#   package      what would be published builds, and holds the files that it should
+#   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#
+# Every stage runs, also after one has failed, under a time limit, and whatever it started is
+# stopped. Its output goes to a log in the cache. The last line is `N passed, N failed`: tests and
+# stages together. The exit code is 0 if nothing failed.
+#
+#   MILLSTREAM_CACHE          jars, logs and build output (default: ~/.cache/millstream)
+#   MILLSTREAM_STAGE_SECONDS  time limit of one stage (default: 2400)
+#   CARGO_TARGET_DIR          build output (default: inside the cache)
+set -u -o pipefail
+
+readonly STAGES=(setup format lint docs test quick examples conformance broker package msrv)
+readonly KAFKA_VERSION=4.3.1
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
+readonly ROOT CACHE
+readonly KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
+
+export MILLSTREAM_CACHE=$CACHE
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
+export CARGO_TERM_COLOR=never
+
+# RocksDB and librdkafka are compiled once per feature set; ccache makes that once per machine.
+use_ccache() {
+  command -v ccache >/dev/null || return 0
+  export CC=${CC:-ccache gcc} CXX=${CXX:-ccache g++}
+}
+
+# --- one stage -----------------------------------------------------------------------------------
+
+status=0
+
+# Runs a command and remembers a failure, so that the rest of the stage still runs.
+step() {
+  printf '\n+ %s\n' "$*"
+  "$@" || complain "exit code $?: $*"
+}
+
+complain() {
+  echo "error: $*"
+  status=1
+}
+
+stage_setup() {
+  install_packages
+  install_rust_components
+  fetch_kafka
+}
+
+# Debian packages for what is not there, in one call of apt-get.
+install_packages() {
+  local missing
+  missing=$(missing_packages | xargs)
+  [ -n "$missing" ] || { echo "every package is there"; return; }
+  local root=()
+  if [ "$(id -u)" != 0 ]; then root=(sudo -n); fi
+  if ! command -v apt-get >/dev/null || ! "${root[@]}" true; then
+    complain "missing, and not installable without apt-get and root: $missing"
+    return
+  fi
+  # The list of packages may be older than the archive, or empty in a fresh container.
+  step "${root[@]}" apt-get update -qq
+  missing=$(missing_packages | xargs)
+  # shellcheck disable=SC2086 # one word per package
+  step "${root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends $missing
+}
+
+missing_packages() {
+  command -v make >/dev/null || echo make
+  command -v gcc >/dev/null || echo gcc
+  command -v g++ >/dev/null || echo g++
+  command -v ccache >/dev/null || echo ccache
+  command -v pkg-config >/dev/null || echo pkg-config
+  [ -e /usr/include/openssl/ssl.h ] || echo libssl-dev
+  [ -e /usr/include/zlib.h ] || echo zlib1g-dev
+  has_libclang || libclang_packages
+  [ "$(java_major)" -ge 17 ] && command -v javac >/dev/null || echo default-jdk-headless
+  command -v mvn >/dev/null || echo maven
+}
+
+# bindgen needs libclang and, beside it, clang's own headers (stddef.h and the like).
+has_libclang() {
+  [ -n "${LIBCLANG_PATH:-}" ] && return
+  local library
+  for library in /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*-linux-gnu/libclang-[0-9]*.so*; do
+    [ -e "$library" ] || continue
+    compgen -G '/usr/lib/llvm-*/lib/clang/*/include/stddef.h' >/dev/null && return
+    compgen -G '/usr/lib/clang/*/include/stddef.h' >/dev/null && return
+  done
+  return 1
+}
+
+# Version 14 where it exists (Debian 12), else the newest that the archive has.
+libclang_packages() {
+  local versions version
+  versions=$(apt-cache pkgnames libclang-common- 2>/dev/null |
+    sed -n 's/^libclang-common-\([0-9]*\)-dev$/\1/p' | sort -n)
+  version=$(grep -x 14 <<<"$versions" || tail -n 1 <<<"$versions")
+  echo "libclang1-${version:-14} libclang-common-${version:-14}-dev"
+}
+
+java_major() {
+  local major
+  major=$(java -version 2>&1 | sed -n 's/.*version "\([0-9]*\).*/\1/p' | head -n 1)
+  echo "${major:-0}"
+}
+
+install_rust_components() {
+  if ! command -v cargo >/dev/null; then
+    complain "no cargo: install Rust from https://rustup.rs"
+  elif ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+    step rustup component add rustfmt clippy
+  fi
+}
+
+# Kafka's broker, tools and streams library with everything they need, in one folder of jars.
+fetch_kafka() {
+  if [ -d "$KAFKA_HOME/lib" ]; then
+    echo "Kafka $KAFKA_VERSION is in $KAFKA_HOME/lib"
+    return
+  fi
+  local work=$KAFKA_HOME/fetching.$$
+  mkdir -p "$work"
+  kafka_pom >"$work/pom.xml"
+  step mvn --batch-mode --no-transfer-progress --file "$work/pom.xml" \
+    dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$work/lib"
+  if [ "$status" = 0 ]; then
+    # A rename is all or nothing: the folder exists only when it is complete.
+    mv -T "$work/lib" "$KAFKA_HOME/lib" || complain "$KAFKA_HOME/lib could not be put in place"
+  fi
+  rm -rf "$work"
+}
+
+kafka_pom() {
+  local artifact
+  cat <<POM
+<project xmlns="http://maven.apache.org/POM/4.0.0">
+  <modelVersion>4.0.0</modelVersion>
+  <groupId>millstream</groupId>
+  <artifactId>kafka-jars</artifactId>
+  <version>1</version>
+  <packaging>pom</packaging>
+  <build>
+    <pluginManagement>
+      <plugins>
+        <plugin>
+          <artifactId>maven-dependency-plugin</artifactId>
+          <version>3.6.1</version>
+        </plugin>
+      </plugins>
+    </pluginManagement>
+  </build>
+  <dependencies>
+POM
+  for artifact in kafka_2.13 kafka-tools kafka-streams kafka-streams-test-utils; do
+    kafka_dependency org.apache.kafka "$artifact" "$KAFKA_VERSION"
+  done
+  # Without a logging backend the broker dies silently; this one writes warnings to stderr.
+  kafka_dependency org.slf4j slf4j-simple 1.7.36
+  printf '  </dependencies>\n</project>\n'
+}
+
+kafka_dependency() {
+  printf '    <dependency><groupId>%s</groupId><artifactId>%s</artifactId>' "$1" "$2"
+  printf '<version>%s</version></dependency>\n' "$3"
+}
+
+stage_format() {
+  step cargo fmt --all -- --check
+}
+
+# The feature sets that must each hold on their own, as arguments of cargo, one set per line.
+feature_sets() {
+  echo ""
+  echo "--no-default-features"
+  sed -n '/^\[features\]/,/^\[dep/s/^\([a-z][a-z0-9_-]*\) *=.*/\1/p' Cargo.toml |
+    grep -vx default | sed 's/^/--no-default-features --features /'
+  echo "--all-features"
+}
+
+stage_lint() {
+  local arguments
+  while read -r arguments; do
+    # shellcheck disable=SC2086 # one word per argument
+    step cargo clippy --quiet --all-targets $arguments -- -D warnings
+  done < <(feature_sets)
+  lint_separate_tests
+}
+
+# `--all-targets` leaves out the test binaries that a plain `cargo test` does not run.
+lint_separate_tests() {
+  local test
+  for test in broker conformance; do
+    has_test "$test" && step cargo clippy --quiet --test "$test" -- -D warnings
+  done
+}
+
+has_test() {
+  grep -q "^name = \"$1\"" Cargo.toml || [ -e "tests/$1.rs" ] || [ -e "tests/$1/main.rs" ]
+}
+
+stage_docs() {
+  RUSTDOCFLAGS="-D warnings" step cargo doc --quiet --no-deps
+  RUSTDOCFLAGS="-D warnings" step cargo doc --quiet --no-deps --no-default-features
+  step cargo test --quiet --no-fail-fast --doc
+}
+
+stage_test() {
+  step cargo test --no-fail-fast --lib --bins --tests
+}
+
+stage_quick() {
+  step cargo fmt --all -- --check
+  step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
+  step cargo test --no-fail-fast --lib --bins --tests --no-default-features
+  step cargo test --quiet --no-fail-fast --doc --no-default-features
+}
+
+stage_examples() {
+  step cargo build --quiet --examples --no-default-features
+  step cargo test --no-fail-fast --examples --no-default-features
+  local example count=0
+  for example in $(example_names); do
+    step timeout 120 cargo run --quiet --no-default-features --example "$example"
+    count=$((count + 1))
+  done
+  [ "$count" -gt 0 ] || complain "there is no example to run"
+  echo "$count examples"
+}
+
+example_names() {
+  local path
+  for path in examples/*.rs examples/*/main.rs; do
+    [ -e "$path" ] || continue
+    path=${path#examples/}
+    path=${path%/main.rs}
+    echo "${path%.rs}"
+  done
+}
+
+stage_conformance() {
+  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  step cargo test --no-fail-fast --test conformance
+}
+
+stage_broker() {
+  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  step cargo test --no-fail-fast --test broker
+}
+
+# Builds from the packed files alone, without default features, so that no C is compiled again.
+stage_package() {
+  step cargo package --quiet --allow-dirty --no-default-features
+  local list wanted unwanted
+  list=$(cargo package --quiet --allow-dirty --list) || complain "no list of the package's files"
+  for wanted in Cargo.toml LICENSE README.md CHANGELOG.md src/lib.rs; do
+    grep -qx "$wanted" <<<"$list" || complain "the package lacks $wanted"
+  done
+  for unwanted in .ci/ tests/broker/ tests/conformance/ target/ .git/; do
+    if grep "^$unwanted" <<<"$list"; then complain "the package should not hold $unwanted"; fi
+  done
+  diff <(git ls-files src) <(grep '^src/' <<<"$list" | sort) ||
+    complain "src/ is not packed as it is tracked"
+  echo "$(wc -l <<<"$list") files"
+}
+
+stage_msrv() {
+  local msrv
+  msrv=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+  if rustup toolchain list 2>/dev/null | grep -q "^$msrv[.-]"; then
+    step cargo "+$msrv" check --all-targets --no-default-features --features bincode
+  else
+    echo "toolchain $msrv is not installed: the lint stands in for it"
+    step cargo clippy --quiet --all-features --lib -- -D clippy::incompatible_msrv
+  fi
+  dependencies_above "$msrv"
+}
+
+# Every package of Cargo.lock says which Rust it needs; none may need more than $1.
+dependencies_above() {
+  local metadata package needs
+  metadata=$(cargo metadata --format-version 1 --all-features) || complain "no cargo metadata"
+  while read -r package needs; do
+    if [ "$(printf '%s\n' "$1" "$needs" | sort -V | tail -n 1)" != "$needs" ]; then continue; fi
+    case $needs in "$1" | "$1.0") ;; *) complain "$package needs Rust $needs, not $1" ;; esac
+  done < <(
+    # One package per line: its id, then the Rust it needs.
+    sed 's/{"name":/\n&/g' <<<"$metadata" |
+      sed -n 's/.*"id":"\([^"]*\)","license.*"rust_version":"\([^"]*\)".*/\1 \2/p'
+  )
+}
+
+# --- all stages ----------------------------------------------------------------------------------
+
+stage_pid=
+passed=0
+failed=0
+
+# Everything that a stage starts is in its process group, and ends with it.
+stop_stage() {
+  [ -n "$stage_pid" ] || return 0
+  local pid=$stage_pid _
+  stage_pid=
+  kill -TERM -- "-$pid" 2>/dev/null || return 0
+  for _ in $(seq 50); do
+    kill -0 -- "-$pid" 2>/dev/null || return 0
+    sleep 0.1
+  done
+  kill -KILL -- "-$pid" 2>/dev/null
+}
+
+interrupted() {
+  stop_stage
+  echo "interrupted"
+  exit 130
+}
+
+run_stage() {
+  local stage=$1 log=$CACHE/logs/$1.log begun=$SECONDS result
+  # `timeout` puts itself and what it runs into a process group of their own.
+  timeout --kill-after=20 "${MILLSTREAM_STAGE_SECONDS:-2400}" \
+    "$ROOT/tests/run.sh" --inside "$stage" >"$log" 2>&1 </dev/null &
+  stage_pid=$!
+  wait "$stage_pid"
+  result=$?
+  stop_stage
+  count_tests "$log"
+  if [ "$result" = 0 ]; then
+    passed=$((passed + 1))
+    echo "ok $stage ($((SECONDS - begun)) s)"
+  else
+    failed=$((failed + 1))
+    echo "FAILED $stage ($((SECONDS - begun)) s)$([ "$result" = 124 ] && echo ': time limit')"
+    failure_summary "$log"
+  fi
+}
+
+# Sums lines like `test result: ok. 12 passed; 0 failed; 0 ignored; ...`.
+count_tests() {
+  local good bad
+  read -r good bad < <(
+    awk '/^test result: / { for (i = 2; i <= NF; i++) {
+           if ($i == "passed;") good += $(i - 1)
+           if ($i == "failed;") bad += $(i - 1) } }
+         END { print good + 0, bad + 0 }' "$1"
+  )
+  passed=$((passed + good))
+  failed=$((failed + bad))
+}
+
+failure_summary() {
+  grep -aE '^(error|test .*FAILED)' "$1" | sort -u | head -n 40 | sed 's/^/  | /'
+  echo "  ..."
+  tail -n 40 "$1" | sed 's/^/  | /'
+  echo "  log: $1"
+}
+
+main() {
+  local stage stages=("$@")
+  [ $# -gt 0 ] || stages=("${STAGES[@]}")
+  for stage in "${stages[@]}"; do
+    if [[ " ${STAGES[*]} " != *" $stage "* ]]; then
+      echo "no stage is called $stage; there are: ${STAGES[*]}" >&2
+      exit 2
+    fi
+  done
+  mkdir -p "$CACHE/logs"
+  trap interrupted INT TERM HUP
+  for stage in "${stages[@]}"; do run_stage "$stage"; done
+  echo "$passed passed, $failed failed"
+  [ "$failed" = 0 ]
+}
+
+cd "$ROOT" || exit 1
+if [ "${1:-}" = --inside ]; then
+  use_ccache
+  "stage_$2"
+  exit "$status"
+fi
+main "$@"
