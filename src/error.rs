@@ -114,6 +114,14 @@ pub enum TopologyError {
         /// The repartition's name.
         name: String,
     },
+    /// The windows of an operator make no sense.
+    #[error("the windows of `{name}` cannot be used: {reason}")]
+    InvalidWindow {
+        /// The name of the operator or of its store.
+        name: String,
+        /// What is wrong with them, and what to do.
+        reason: crate::window::WindowError,
+    },
     /// A processor names a store that no one added.
     #[error("processor `{processor}` uses store `{store}`, which the pipeline does not hold")]
     UnknownStore {

@@ -9,6 +9,7 @@ pub mod state;
 pub mod time;
 pub mod topic;
 pub mod topology;
+pub mod window;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
 pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError};
@@ -16,3 +17,6 @@ pub use record::{Change, Data, Headers, Record};
 pub use serde::{Codec, Key, Value};
 pub use time::Timestamp;
 pub use topic::{OffsetReset, TimestampExtractor, Topic};
+pub use window::{
+    Emit, JoinWindows, SessionWindows, SlidingWindows, TimeWindows, Window, WindowError, Windowed,
+};
