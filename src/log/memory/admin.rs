@@ -1,0 +1,79 @@
+//! How is the in-process log administered?
+
+use std::sync::Arc;
+
+use super::Shared;
+use super::state::State;
+use crate::log::{Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, TopicInfo};
+
+/// The administrative calls of the in-process log.
+pub(super) struct MemoryAdmin {
+    pub(super) shared: Arc<Shared>,
+}
+
+/// An error that names a partition which is not there.
+fn missing(state: &State, partition: PartitionId) -> LogError {
+    LogError::Fatal(format!("partition {} does not exist", state.names.name(partition)))
+}
+
+impl Admin for MemoryAdmin {
+    fn cluster_id(&self) -> Result<String, LogError> {
+        Ok("in-process".to_owned())
+    }
+
+    fn topics(&self, names: &[String]) -> Result<Vec<Option<TopicInfo>>, LogError> {
+        let info = |state: &State, name: &String| {
+            let partitions = state.topics.get(name)?.partitions.len() as u32;
+            Some(TopicInfo { name: name.clone(), partitions })
+        };
+        Ok(self.shared.read(|state| names.iter().map(|name| info(state, name)).collect()))
+    }
+
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
+        self.shared.change(|state| topics.iter().try_for_each(|topic| state.create_topic(topic)))
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        self.shared.read(|state| partitions.iter().map(|id| state.committed(group, *id)).collect())
+    }
+
+    fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
+        let offset = |state: &State, partition, spec| {
+            let log = state.log(partition).ok_or_else(|| missing(state, partition))?;
+            Ok(match spec {
+                OffsetSpec::Earliest => log.start,
+                OffsetSpec::End => log.end,
+                OffsetSpec::AtTime(time) => log.offset_at(time),
+            })
+        };
+        self.shared
+            .read(|state| wanted.iter().map(|(id, spec)| offset(state, *id, *spec)).collect())
+    }
+
+    fn delete_records(&self, before: &[(PartitionId, i64)]) -> Result<(), LogError> {
+        self.shared.change(|state| {
+            for (partition, offset) in before {
+                if state.log(*partition).is_none() {
+                    return Err(missing(state, *partition));
+                }
+                let log = state.log_mut(*partition).expect("it was just there");
+                if *offset > log.end {
+                    let end = log.end;
+                    let text = format!("records before {offset} are to go, but the end is {end}");
+                    return Err(LogError::Fatal(text));
+                }
+                log.delete_before(*offset);
+            }
+            Ok(())
+        })
+    }
+
+    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
+        self.shared.change(|state| state.init_producer(transactional_id));
+        Ok(())
+    }
+}
