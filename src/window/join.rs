@@ -11,6 +11,7 @@ use crate::time::{Timestamp, millis};
 /// A left or outer result without a match comes out once the record's window *and grace* have
 /// passed. Kafka Streams may emit it within grace already and contradict it by a match later.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[expect(clippy::struct_field_names, reason = "a number that is bare carries its unit")]
 pub struct JoinWindows {
     before_ms: i64,
     after_ms: i64,
