@@ -80,6 +80,14 @@ pub enum TopologyError {
         /// The name.
         name: String,
     },
+    /// The name of an internal topic is longer than brokers take.
+    #[error("internal topic `{topic}` is {length} characters long; 249 is the most a log takes")]
+    TopicNameTooLong {
+        /// The topic.
+        topic: String,
+        /// How long its name is.
+        length: usize,
+    },
     /// One topic is read by two sources.
     #[error("topic `{topic}` is read twice; read it once and use the stream's handle twice")]
     TopicReadTwice {
@@ -131,6 +139,36 @@ pub enum TopologyError {
         store: String,
     },
 }
+
+/// Everything that keeps a pipeline from running, found in one go. Never empty.
+#[derive(Debug)]
+pub struct TopologyErrors(pub Vec<TopologyError>);
+
+impl TopologyErrors {
+    /// An error if there are problems.
+    pub(crate) fn check(problems: Vec<TopologyError>) -> Result<(), Self> {
+        if problems.is_empty() { Ok(()) } else { Err(Self(problems)) }
+    }
+}
+
+impl From<TopologyError> for TopologyErrors {
+    fn from(problem: TopologyError) -> Self {
+        Self(vec![problem])
+    }
+}
+
+/// One problem per line.
+impl fmt::Display for TopologyErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, problem) in self.0.iter().enumerate() {
+            let end_of_last = if index == 0 { "" } else { "\n" };
+            write!(f, "{end_of_last}{problem}")?;
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for TopologyErrors {}
 
 /// What happens next, coarsely. A new kind needs a caller who would act differently.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

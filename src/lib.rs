@@ -12,7 +12,7 @@ pub mod topology;
 pub mod window;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
-pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError};
+pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError, TopologyErrors};
 pub use record::{Change, Data, Headers, Record};
 pub use serde::{Codec, Key, Value};
 pub use time::Timestamp;

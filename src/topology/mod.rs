@@ -1,7 +1,23 @@
 //! What will run? The plan of a pipeline, and what follows from it.
+//!
+//! Everything here is derived from the [`Plan`], the settings and the partition counts of the
+//! user's topics; nothing talks to a log.
 
+mod copartition;
+mod describe;
+mod internal_topic;
+mod names;
 pub mod plan;
+mod subtopology;
 
+#[cfg(test)]
+mod sample;
+
+pub use copartition::PartitionCounts;
+pub use describe::{Acl, AclOperation, AclResource, describe, mermaid, required_acls};
+pub use internal_topic::{Changelog, Layout, SourceTopic, SubtopologyLayout};
+pub use names::{changelog_topic, check_names, repartition_topic, topics_read, topics_written};
 pub use plan::{
     Node, NodeId, Plan, RepartitionSpec, SinkSpec, SourceSpec, StoreKind, StoreSpec, TopicRef,
 };
+pub use subtopology::{ParseTaskIdError, Subtopology, SubtopologyId, TaskId, subtopologies};
