@@ -1,5 +1,9 @@
 //! What is remembered? Typed stores over bytes on disk or in memory.
 //!
+//! A typed store ([`key_value`], [`window`], [`session`]) is a cache of live values over a
+//! [`Backend`] that holds bytes. Reading and changing what is cached is one hash look-up; a miss
+//! reads the backend; changes are serialised once, when the task commits.
+//!
 //! # Invariants
 //!
 //! - Uncommitted state never reaches the backend: a store buffers what changed since the last
@@ -10,13 +14,23 @@
 //! - No borrow of a store is held across a push: what downstream does may read the same store.
 
 pub mod backend;
+mod cache;
+mod key_codec;
+pub(crate) mod key_value;
+mod merge;
+#[cfg(test)]
+mod tests;
 
-use crate::error::Result;
+use std::ops::{Bound, ControlFlow};
+use std::sync::Arc;
+
+use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
 pub use backend::{
     Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, WriteBatch,
 };
+pub(crate) use key_value::KeyValueStore;
 
 /// Where a flush sends the new value of each dirty key; `None` is a tombstone.
 pub(crate) type Changelog<'a> = dyn FnMut(Timestamp, &[u8], Option<&[u8]>) + 'a;
@@ -32,4 +46,70 @@ pub(crate) trait Store {
 
     /// Bytes, roughly, of changes that are not flushed yet.
     fn dirty_bytes(&self) -> usize;
+}
+
+/// What a typed store is opened with.
+#[derive(Clone)]
+pub(crate) struct StoreHandle {
+    /// The store's place in the backend.
+    pub(crate) index: StoreIndex,
+    /// The user's name for it.
+    pub(crate) name: Arc<str>,
+    /// Where its bytes lie.
+    pub(crate) backend: SharedBackend,
+    /// Whether a flush reports changes to the changelog.
+    pub(crate) changelog: bool,
+    /// Bytes, roughly, that clean entries may take in memory.
+    pub(crate) cache_bytes: usize,
+}
+
+impl StoreHandle {
+    /// An error of a codec: no restart and no restore helps, only another codec or another type.
+    #[cold]
+    fn codec_error(&self, what: &str, cause: BoxError) -> Error {
+        let message = format!("store `{}`: {what}", self.name);
+        Error::new(ErrorKind::Fatal, message).caused_by(cause)
+    }
+
+    #[cold]
+    fn damaged(&self, what: &str) -> Error {
+        StateError::Corrupt(format!("store `{}`: {what}", self.name)).into()
+    }
+}
+
+/// Whether the backend is known to hold no row of a store, so that a cache of it begins complete.
+fn is_empty_store(handle: &StoreHandle) -> bool {
+    let mut is_empty = true;
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    let backend = handle.backend.borrow();
+    let scanned = backend.scan(handle.index, all, Direction::Ascending, &mut |_, _| {
+        is_empty = false;
+        ControlFlow::Break(())
+    });
+    is_empty && scanned.is_ok()
+}
+
+/// A value with the time of the record that it comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Stamped<V> {
+    pub(crate) value: V,
+    pub(crate) timestamp: Timestamp,
+}
+
+impl<V> Stamped<V> {
+    pub(crate) const fn new(value: V, timestamp: Timestamp) -> Self {
+        Self { value, timestamp }
+    }
+}
+
+impl From<StateError> for Error {
+    #[cold]
+    fn from(error: StateError) -> Self {
+        let (kind, message) = match &error {
+            StateError::Corrupt(_) => (ErrorKind::Corrupted, "a store cannot be trusted"),
+            StateError::Io(_) => (ErrorKind::Fatal, "a store cannot be reached"),
+            StateError::Occupied(_) => (ErrorKind::Fatal, "the state directory is not free"),
+        };
+        Self::new(kind, message).caused_by(error)
+    }
 }

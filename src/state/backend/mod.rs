@@ -1,8 +1,13 @@
 //! Where do a task's stores keep their bytes? The port, and what crosses it.
 
+mod memory;
+
 use std::cell::RefCell;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
+
+pub use memory::MemoryBackend;
+pub(in crate::state) use memory::is_void;
 
 /// Which store of a task: its place in the task's list of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,0 +1,186 @@
+//! Which keys are live in memory? A hash index over a slab of slots, and who must leave it.
+//!
+//! A slot's place does not change while its key is cached, so lists of changed keys are lists of
+//! small numbers: no key is cloned to remember that it changed.
+//!
+//! # Invariants
+//!
+//! - A pinned slot (its content is not in the backend yet) is never evicted.
+//! - While the cache is *complete* it holds every row of the store: a key that is not here is
+//!   nowhere. An eviction ends that.
+
+use std::hash::{BuildHasher, Hash};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// Where a key's slot is.
+pub(super) type SlotId = u32;
+
+/// Slots that one insertion looks at, at most, to make room.
+const STEPS_PER_INSERT: usize = 8;
+/// Slots below which empty ones are not worth giving back.
+const SLOTS_MIN: usize = 64;
+/// Bytes of a row that has never been serialised, before there is an average.
+const ROW_BYTES_GUESS: u32 = 32;
+
+/// A cached key.
+pub(super) struct Slot<K, P> {
+    pub(super) key: K,
+    pub(super) payload: P,
+    /// Serialised bytes of the key and its rows, when they were last known.
+    pub(super) bytes: u32,
+    /// How many of its changes have not reached the backend.
+    pub(super) pins: u32,
+    /// Set by a use, cleared when the clock's hand passes.
+    referenced: bool,
+}
+
+/// The live keys of a store.
+pub(super) struct Cache<K, P> {
+    index: HashTable<SlotId>,
+    hasher: DefaultHashBuilder,
+    slots: Vec<Option<Slot<K, P>>>,
+    free: Vec<SlotId>,
+    /// The slot that the clock looks at next.
+    hand: usize,
+    bytes: usize,
+    bytes_max: usize,
+    /// A moving average of the serialised bytes of a slot.
+    typical_bytes: u32,
+    complete: bool,
+}
+
+impl<K: Eq + Hash, P> Cache<K, P> {
+    pub(super) fn new(bytes_max: usize, complete: bool) -> Self {
+        Self {
+            index: HashTable::new(),
+            hasher: DefaultHashBuilder::default(),
+            slots: Vec::new(),
+            free: Vec::new(),
+            hand: 0,
+            bytes: 0,
+            bytes_max,
+            typical_bytes: ROW_BYTES_GUESS,
+            complete,
+        }
+    }
+
+    /// Whether a key that is not cached is known to be nowhere.
+    pub(super) const fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// How many keys are cached.
+    pub(super) fn len(&self) -> usize {
+        self.index.len()
+    }
+
+    #[inline]
+    pub(super) fn find(&self, key: &K) -> Option<SlotId> {
+        let hash = self.hasher.hash_one(key);
+        let slots = &self.slots;
+        self.index.find(hash, |id| slot_of(slots, *id).key == *key).copied()
+    }
+
+    #[inline]
+    pub(super) fn slot(&self, id: SlotId) -> &Slot<K, P> {
+        slot_of(&self.slots, id)
+    }
+
+    /// The slot for a use, which keeps it from being evicted soon.
+    #[inline]
+    pub(super) fn slot_mut(&mut self, id: SlotId) -> &mut Slot<K, P> {
+        let slot = self.slots[id as usize].as_mut().expect("an id names a filled slot");
+        slot.referenced = true;
+        slot
+    }
+
+    /// Adds a key that is not cached; `bytes` are those of its rows, if they are known.
+    pub(super) fn insert(&mut self, key: K, payload: P, bytes: Option<usize>) -> SlotId {
+        self.evict(STEPS_PER_INSERT);
+        let bytes = bytes.map_or(self.typical_bytes, |bytes| bytes as u32);
+        self.bytes += Self::cost(bytes);
+        let hash = self.hasher.hash_one(&key);
+        let slot = Some(Slot { key, payload, bytes, pins: 0, referenced: false });
+        let id = if let Some(id) = self.free.pop() {
+            self.slots[id as usize] = slot;
+            id
+        } else {
+            self.slots.push(slot);
+            SlotId::try_from(self.slots.len() - 1).expect("fewer than 2^32 keys are cached")
+        };
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        self.index.insert_unique(hash, id, |id| hasher.hash_one(&slot_of(slots, *id).key));
+        id
+    }
+
+    /// Notes the serialised bytes of a slot, now that they are known.
+    pub(super) fn measured(&mut self, id: SlotId, bytes: usize) {
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+        let slot = self.slots[id as usize].as_mut().expect("an id names a filled slot");
+        self.bytes = self.bytes + bytes as usize - slot.bytes as usize;
+        slot.bytes = bytes;
+        self.typical_bytes = (self.typical_bytes / 8).saturating_mul(7).saturating_add(bytes / 8);
+    }
+
+    /// Evicts until the bound is kept or only pinned keys are left.
+    pub(super) fn evict_all_due(&mut self) {
+        self.evict(self.slots.len().saturating_mul(2));
+        if self.slots.len() > SLOTS_MIN && self.index.len() < self.slots.len() / 4 {
+            self.compact();
+        }
+    }
+
+    /// Gives back the memory of empty slots, unless a pinned slot must keep its place.
+    fn compact(&mut self) {
+        if self.slots.iter().flatten().any(|slot| slot.pins > 0) {
+            return;
+        }
+        self.slots = std::mem::take(&mut self.slots).into_iter().filter(Option::is_some).collect();
+        self.slots.shrink_to_fit();
+        self.free = Vec::new();
+        self.hand = 0;
+        self.index = HashTable::with_capacity(self.slots.len());
+        let (slots, hasher) = (&self.slots, &self.hasher);
+        let hash_of = |id: &SlotId| hasher.hash_one(&slot_of(slots, *id).key);
+        for id in 0..slots.len() as SlotId {
+            self.index.insert_unique(hash_of(&id), id, hash_of);
+        }
+    }
+
+    /// Moves the clock's hand by so many slots at most, as long as the bound is exceeded.
+    fn evict(&mut self, steps: usize) {
+        for _ in 0..steps {
+            if self.bytes <= self.bytes_max || self.slots.is_empty() {
+                return;
+            }
+            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            self.pass(self.hand);
+        }
+    }
+
+    fn pass(&mut self, place: usize) {
+        let Some(slot) = &mut self.slots[place] else { return };
+        if slot.pins > 0 || std::mem::take(&mut slot.referenced) {
+            return;
+        }
+        let hash = self.hasher.hash_one(&slot.key);
+        let id = place as SlotId;
+        let entry = self.index.find_entry(hash, |other| *other == id);
+        entry.ok().expect("a filled slot is indexed").remove();
+        self.bytes -= Self::cost(slot.bytes);
+        self.slots[place] = None;
+        self.free.push(id);
+        self.complete = false;
+    }
+
+    /// What a slot takes in memory, roughly.
+    const fn cost(bytes: u32) -> usize {
+        size_of::<Option<Slot<K, P>>>() + size_of::<SlotId>() + bytes as usize
+    }
+}
+
+#[inline]
+fn slot_of<K, P>(slots: &[Option<Slot<K, P>>], id: SlotId) -> &Slot<K, P> {
+    slots[id as usize].as_ref().expect("an id names a filled slot")
+}
