@@ -1,8 +1,8 @@
 //! Where does a test get its broker?
 //!
-//! [`Broker`] is Apache Kafka itself: one process in `KRaft` mode, broker and controller, on two free
-//! ports of 127.0.0.1, with a directory of its own. Its jars are those that `tests/run.sh setup`
-//! puts into the cache; without them a test fails, it is never skipped.
+//! [`Broker`] is Apache Kafka itself: one process in `KRaft` mode, broker and controller, on two
+//! free ports of 127.0.0.1, with a directory of its own. Its jars are those that `tests/run.sh
+//! setup` puts into the cache; without them a test fails, it is never skipped.
 //!
 //! # Lifecycle
 //!

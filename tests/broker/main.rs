@@ -59,6 +59,9 @@ fn first_record(broker: &Broker, topic: &str, partition: i32) -> (String, String
     from_start.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
     consumer.assign(&from_start).expect("an assignment by hand needs no group");
     let record = consumer.poll(PATIENCE).expect("the record arrives").expect("it can be read");
-    let text = |bytes: Option<&[u8]>| String::from_utf8(bytes.unwrap_or_default().to_vec());
-    (text(record.key()).unwrap(), text(record.payload()).unwrap())
+    (text(record.key()), text(record.payload()))
+}
+
+fn text(bytes: Option<&[u8]>) -> String {
+    String::from_utf8(bytes.expect("it is not null").to_vec()).expect("it was sent as text")
 }
