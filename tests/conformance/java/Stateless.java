@@ -30,7 +30,6 @@ final class Stateless {
         all.put("repartition_new_key", simple(Stateless::repartitionNewKey));
         all.put("to_table", Scenario.of(Stateless::toTable, "out"));
         all.put("to_table_new_key", Scenario.of(Stateless::toTableNewKey, "out"));
-        all.put("to_table_unmaterialized", simple(in -> in.toTable().toStream()));
     }
 
     private interface Operator {

@@ -25,6 +25,9 @@ final class Windows {
     static final Duration ADVANCE = Duration.ofMillis(4);
     static final Duration GRACE = Duration.ofMillis(7);
 
+    /** With timestamps that are even, no session ends exactly gap and grace before another time. */
+    private static final Duration GAP_WITHOUT_GRACE = Duration.ofMillis(11);
+
     /** Long enough to hide nothing. Otherwise results are lost where time jumps. */
     static final Duration RETENTION = Duration.ofMillis(10_000_000_000_000L);
 
@@ -137,7 +140,8 @@ final class Windows {
     }
 
     private static SessionWindows sessions(final Duration allowed) {
-        return SessionWindows.ofInactivityGapAndGrace(SIZE, allowed);
+        return SessionWindows.ofInactivityGapAndGrace(
+                allowed.isZero() ? GAP_WITHOUT_GRACE : SIZE, allowed);
     }
 
     private static <V> Materialized<String, V, WindowStore<Bytes, byte[]>> store(
