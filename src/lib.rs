@@ -2,6 +2,7 @@
 
 pub mod config;
 pub mod error;
+pub mod group;
 pub mod log;
 pub mod record;
 pub mod serde;

@@ -16,7 +16,7 @@ pub fn describe(plan: &Plan) -> String {
     let graph = Graph::of(plan);
     let mut text = String::from("Topologies:\n ");
     for part in subtopologies(plan) {
-        write!(text, "  Sub-topology: {}\n", part.id).expect("a string takes all text");
+        writeln!(text, "  Sub-topology: {}", part.id).expect("a string takes all text");
         for node in graph.widest_first(&part) {
             graph.describe_node(node, &mut text).expect("a string takes all text");
         }

@@ -141,10 +141,10 @@ impl Subtopology {
             self.source_topics.push(source.topic.clone());
         }
         self.stores.extend(node.stores.iter().cloned());
-        if let Some(SinkSpec::Topic(TopicRef::Repartition(name))) = &node.sink {
-            if !self.written_repartitions.contains(name) {
-                self.written_repartitions.push(Arc::clone(name));
-            }
+        if let Some(SinkSpec::Topic(TopicRef::Repartition(name))) = &node.sink
+            && !self.written_repartitions.contains(name)
+        {
+            self.written_repartitions.push(Arc::clone(name));
         }
     }
 
