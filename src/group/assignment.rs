@@ -135,6 +135,10 @@ fn homeless(
 
 /// Shares all stateful tasks, or all tasks, out evenly. The larger quotas go to workers that would
 /// otherwise have to give a task away, then to those that have fewer stateless tasks to keep.
+///
+/// A worker that holds more stateful tasks than the smaller quota of all tasks always gets a larger
+/// one: where there is such a worker, all hold at least the smaller quota, so those that would give
+/// a task away are no more than the larger quotas.
 fn set_quotas(loads: &mut BTreeMap<WorkerId, Load>, tasks: &[TaskPlace], is_stateful: bool) {
     let total = tasks.iter().filter(|place| place.is_stateful || !is_stateful).count();
     let (small, larger) = (total / loads.len(), total % loads.len());
@@ -143,9 +147,8 @@ fn set_quotas(loads: &mut BTreeMap<WorkerId, Load>, tasks: &[TaskPlace], is_stat
     by_need.sort_by_key(|(id, load)| {
         let [stateless, stateful] = &load.current;
         let to_keep = if is_stateful { stateful.len() } else { stateless.len() };
-        let is_over = load.placed.len() > small;
         let would_lose = load.placed.len() + to_keep > small;
-        (!is_over, !would_lose, stateless.len(), *id)
+        (!would_lose, stateless.len(), *id)
     });
     for (index, (_, load)) in by_need.into_iter().enumerate() {
         load.quota = small + usize::from(index < larger);

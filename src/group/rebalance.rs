@@ -116,10 +116,14 @@ impl Rebalance {
     pub fn on_event(&mut self, event: &GroupEvent, commands: &mut Vec<TaskCommand>) {
         match event {
             GroupEvent::Assigned(partitions) => {
-                partitions.iter().for_each(|partition| self.assigned(*partition, commands));
+                for partition in partitions {
+                    self.assigned(*partition, commands);
+                }
             }
             GroupEvent::Revoking(partitions) => {
-                partitions.iter().for_each(|partition| self.revoking(*partition, commands));
+                for partition in partitions {
+                    self.revoking(*partition, commands);
+                }
             }
             GroupEvent::Lost(partitions) => {
                 let slots = partitions.iter().filter_map(|id| self.by_partition.get(id));
