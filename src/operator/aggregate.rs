@@ -1,0 +1,138 @@
+//! Folds the records of each key into one value that is kept in a store.
+//!
+//! - Stored: under the record's key the aggregate, stamped with the largest timestamp of its
+//!   records. The changelog holds the same, once per dirty key and commit.
+//! - A change carries the old value only if something downstream reads it. The first update of a
+//!   key has none: nothing was sent downstream before it.
+
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::hash::Hash;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::error::{BoxError, Result};
+use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
+use crate::operator::push::{Cx, Edge, FailureStage, Push};
+use crate::record::{Change, Data, Record};
+use crate::serde::SharedCodec;
+use crate::state::{KeyValueStore, Stamped};
+use crate::window::Emit;
+
+/// Factory of an aggregation of a stream by key.
+pub(crate) struct Aggregate<F, K, A> {
+    pub(crate) store: Arc<str>,
+    pub(crate) key: SharedCodec<K>,
+    pub(crate) value: SharedCodec<A>,
+    pub(crate) emit: Emit,
+    pub(crate) fold: Arc<F>,
+    pub(crate) output: Arc<Output<K, Change<A>>>,
+}
+
+struct AggregateOp<F, K, A> {
+    fold: Arc<F>,
+    store: Shared<KeyValueStore<K, A>>,
+    results: Results<K, A>,
+}
+
+/// Where the results of an aggregation go, and when.
+struct Results<K, A> {
+    node: crate::topology::NodeId,
+    next: Edge<K, Change<A>>,
+    wants_old: bool,
+    is_unused: bool,
+    emit: Emit,
+    /// With `Emit::OnCommit`: keys that changed, with the value last sent downstream.
+    pending: Vec<(K, Option<A>)>,
+    pending_keys: HashSet<K>,
+}
+
+impl<F, K: Data + Eq + Hash, V: Data, A: Data> Build<K, V> for Aggregate<F, K, A>
+where
+    F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError> + Send + Sync + 'static,
+{
+    fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
+        let node = self.output.node();
+        let next = self.output.build(task);
+        let store = task.key_value_store(&self.store, &self.key, &self.value);
+        let results = Results {
+            node,
+            next,
+            wants_old: self.output.wants_old(),
+            is_unused: self.output.is_unused(),
+            emit: self.emit,
+            pending: Vec::new(),
+            pending_keys: HashSet::new(),
+        };
+        let operator = AggregateOp { fold: Arc::clone(&self.fold), store, results };
+        if self.emit == Emit::EachUpdate {
+            return Box::new(operator);
+        }
+        let operator = Rc::new(RefCell::new(operator));
+        task.flush_at_commit(node, Rc::clone(&operator) as Shared<dyn FlushResults>);
+        Box::new(operator)
+    }
+}
+
+impl<F, K: Data + Eq + Hash, V: Data, A: Data> Push<K, V> for AggregateOp<F, K, A>
+where
+    F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError>,
+{
+    fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()> {
+        let Record { key, value, timestamp } = record;
+        let results = &mut self.results;
+        let wants_old = results.needs_old(&key);
+        let wants_new = results.emit == Emit::EachUpdate && !results.is_unused;
+        let fold = &self.fold;
+        let folded = self.store.borrow_mut().update(&key, |entry| {
+            let (mut total, known) = match entry.take() {
+                Some(stamped) => (Some(stamped.value), stamped.timestamp),
+                None => (None, timestamp),
+            };
+            let old = if wants_old { total.clone() } else { None };
+            let outcome = fold(&key, value, &mut total);
+            let new = if wants_new { total.clone() } else { None };
+            let timestamp = if outcome.is_ok() { known.max(timestamp) } else { known };
+            *entry = total.map(|value| Stamped { value, timestamp });
+            outcome.map(|()| (old, new, timestamp))
+        })?;
+        match folded {
+            Ok((old, new, timestamp)) if wants_new => {
+                results.next.push(cx, Record { key, value: Change { old, new }, timestamp })
+            }
+            Ok((old, _, _)) => {
+                results.keep_back(key, old);
+                Ok(())
+            }
+            Err(error) => {
+                cx.fail(results.node, FailureStage::Process, error);
+                Ok(())
+            }
+        }
+    }
+}
+
+impl<K: Data + Eq + Hash, A: Data> Results<K, A> {
+    /// Whether the value before an update of this key will be read.
+    fn needs_old(&self, key: &K) -> bool {
+        self.wants_old && (self.emit == Emit::EachUpdate || !self.pending_keys.contains(key))
+    }
+
+    fn keep_back(&mut self, key: K, old: Option<A>) {
+        if !self.is_unused && self.pending_keys.insert(key.clone()) {
+            self.pending.push((key, old));
+        }
+    }
+}
+
+impl<F, K: Data + Eq + Hash, A: Data> FlushResults for AggregateOp<F, K, A> {
+    fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
+        self.results.pending_keys.clear();
+        for (key, old) in std::mem::take(&mut self.results.pending) {
+            let row = self.store.borrow_mut().get(&key)?.map(|(value, time)| (value.clone(), time));
+            let (new, timestamp) = row.map_or((None, cx.stream_time), |(v, time)| (Some(v), time));
+            self.results.next.push(cx, Record { key, value: Change { old, new }, timestamp })?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,212 @@
+//! How does a plan become a running task? Factories build operators, once per task.
+//!
+//! # Invariants
+//!
+//! - A factory is shared by every task and therefore `Send + Sync`; what it builds belongs to one
+//!   task on one thread.
+//! - A node with two inputs is built once per task and shared through [`TaskBuilder::once`]: the
+//!   only `Any` in the crate, once per such node per task.
+
+use std::any::Any;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use crate::error::Result;
+use crate::operator::fan_out::FanOut;
+use crate::operator::punctuation::PunctuationQueue;
+use crate::operator::push::{Cx, Edge, SinkTarget};
+use crate::operator::source::Source;
+use crate::record::Data;
+use crate::serde::SharedCodec;
+use crate::state::{KeyValueStore, Store, StoreHandle, StoreIndex};
+use crate::time::Timestamp;
+use crate::topology::{NodeId, TopicRef};
+
+/// Builds the consumer of an edge: once per task, on the worker that will run the task.
+pub(crate) trait Build<K, V>: Send + Sync {
+    /// The operator, with everything downstream of it.
+    fn build(&self, task: &mut TaskBuilder) -> Edge<K, V>;
+
+    /// Whether the operator, or one that it hands changes on to, reads [`Change::old`].
+    ///
+    /// [`Change::old`]: crate::record::Change
+    fn wants_old(&self) -> bool {
+        false
+    }
+}
+
+/// Builds the receiving end of a topic.
+pub(crate) trait BuildSource: Send + Sync {
+    /// The source, with everything downstream of it.
+    fn build(&self, task: &mut TaskBuilder) -> Box<dyn Source>;
+}
+
+/// What a node feeds: its place in the plan and the consumers attached to it so far.
+pub(crate) struct Output<K, V> {
+    node: NodeId,
+    consumers: Mutex<Vec<Arc<dyn Build<K, V>>>>,
+}
+
+impl<K: Data, V: Data> Output<K, V> {
+    pub(crate) fn new(node: NodeId) -> Arc<Self> {
+        Arc::new(Self { node, consumers: Mutex::default() })
+    }
+
+    pub(crate) fn node(&self) -> NodeId {
+        self.node
+    }
+
+    pub(crate) fn attach(&self, consumer: Arc<dyn Build<K, V>>) {
+        self.consumers.lock().expect("no panic while wiring").push(consumer);
+    }
+
+    /// The edge to all consumers. The last one gets each record by move.
+    pub(crate) fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
+        let consumers = self.consumers.lock().expect("no panic while wiring");
+        let mut edges: Vec<_> = consumers.iter().map(|consumer| consumer.build(task)).collect();
+        if edges.len() == 1 { edges.remove(0) } else { Box::new(FanOut::new(edges)) }
+    }
+
+    /// Whether any consumer reads the old value of a change.
+    pub(crate) fn wants_old(&self) -> bool {
+        let consumers = self.consumers.lock().expect("no panic while wiring");
+        consumers.iter().any(|consumer| consumer.wants_old())
+    }
+
+    /// Whether nothing consumes this output, so that results need not be made.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.consumers.lock().expect("no panic while wiring").is_empty()
+    }
+}
+
+/// An operator that keeps results back and hands them on when the task commits.
+pub(crate) trait FlushResults {
+    /// Pushes what was kept back.
+    fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()>;
+}
+
+/// A store as its operators share it.
+pub(crate) type Shared<S> = Rc<RefCell<S>>;
+
+/// Collects what one task's operators need, while they are built.
+pub(crate) struct TaskBuilder {
+    /// The task's name, printed `0_3`.
+    pub(crate) task: Arc<str>,
+    /// The partition that the task works on.
+    pub(crate) partition: u32,
+    handles: HashMap<Arc<str>, StoreHandle>,
+    shared: HashMap<NodeId, Box<dyn Any>>,
+    typed_stores: HashMap<Arc<str>, Box<dyn Any>>,
+    saved_times: HashMap<NodeId, Timestamp>,
+    pub(crate) parts: TaskParts,
+}
+
+/// What a task drives beside its sources.
+#[derive(Default)]
+pub(crate) struct TaskParts {
+    /// The topics that sinks write, by [`SinkTarget`].
+    pub(crate) targets: Vec<TopicRef>,
+    /// The stores in the order in which they were opened.
+    pub(crate) stores: Vec<(StoreIndex, Shared<dyn Store>)>,
+    /// Operators that keep results back, with their nodes; flushed in ascending order of node.
+    pub(crate) flushes: Vec<(NodeId, Shared<dyn FlushResults>)>,
+    /// Timers.
+    pub(crate) punctuations: Shared<PunctuationQueue>,
+    /// The stream time that windowed operators have observed; survives in the committed metadata.
+    pub(crate) times: Vec<(NodeId, Rc<Cell<Timestamp>>)>,
+}
+
+impl TaskBuilder {
+    /// Begins a task. `handles` are its stores, restored; `saved_times` what was committed of
+    /// its operators' times.
+    pub(crate) fn new(
+        task: Arc<str>,
+        partition: u32,
+        handles: HashMap<Arc<str>, StoreHandle>,
+        saved_times: HashMap<NodeId, Timestamp>,
+    ) -> Self {
+        Self {
+            task,
+            partition,
+            handles,
+            shared: HashMap::new(),
+            typed_stores: HashMap::new(),
+            saved_times,
+            parts: TaskParts::default(),
+        }
+    }
+
+    /// What this node was built as, building it on the first call: for nodes with several inputs.
+    pub(crate) fn once<T: Clone + 'static>(
+        &mut self,
+        node: NodeId,
+        build: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        if let Some(built) = self.shared.get(&node) {
+            return built.downcast_ref::<T>().expect("a node is built as one type").clone();
+        }
+        let built = build(self);
+        self.shared.insert(node, Box::new(built.clone()));
+        built
+    }
+
+    /// The index under which records for this topic leave.
+    pub(crate) fn target(&mut self, topic: &TopicRef) -> SinkTarget {
+        let targets = &mut self.parts.targets;
+        let index = targets.iter().position(|t| t == topic).unwrap_or_else(|| {
+            targets.push(topic.clone());
+            targets.len() - 1
+        });
+        SinkTarget(index as u32)
+    }
+
+    /// A key-value store, opened on the first call.
+    pub(crate) fn key_value_store<K: Data + Eq + std::hash::Hash, V: Data>(
+        &mut self,
+        name: &Arc<str>,
+        key: &SharedCodec<K>,
+        value: &SharedCodec<V>,
+    ) -> Shared<KeyValueStore<K, V>> {
+        self.open_store(name, |handle| {
+            KeyValueStore::new(handle, Arc::clone(key), Arc::clone(value))
+        })
+    }
+
+    /// A store of any kind, opened by `open` on the first call and shared after it.
+    pub(crate) fn open_store<S: Store + 'static>(
+        &mut self,
+        name: &Arc<str>,
+        open: impl FnOnce(StoreHandle) -> S,
+    ) -> Shared<S> {
+        if let Some(store) = self.typed_stores.get(name) {
+            let store = store.downcast_ref::<Shared<S>>();
+            return Rc::clone(store.expect("a store is opened with one type"));
+        }
+        let handle = self.handles.get(name).expect("the task opened every store of its plan");
+        let index = handle.index;
+        let store = Rc::new(RefCell::new(open(handle.clone())));
+        self.typed_stores.insert(Arc::clone(name), Box::new(Rc::clone(&store)));
+        self.parts.stores.push((index, Rc::clone(&store) as Shared<dyn Store>));
+        store
+    }
+
+    /// The stream time that a node has observed, where the last commit left it.
+    pub(crate) fn observed_time(&mut self, node: NodeId) -> Rc<Cell<Timestamp>> {
+        let saved = self.saved_times.get(&node).copied().unwrap_or(Timestamp::UNKNOWN);
+        let time = Rc::new(Cell::new(saved));
+        self.parts.times.push((node, Rc::clone(&time)));
+        time
+    }
+
+    /// Registers an operator that keeps results back until the commit.
+    pub(crate) fn flush_at_commit(&mut self, node: NodeId, operator: Shared<dyn FlushResults>) {
+        self.parts.flushes.push((node, operator));
+    }
+
+    /// The task's timers.
+    pub(crate) fn punctuations(&self) -> Shared<PunctuationQueue> {
+        Rc::clone(&self.parts.punctuations)
+    }
+}
