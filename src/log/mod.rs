@@ -14,6 +14,7 @@
 //! - [`Admin`] may block, so only the control plane and the restorer call it, never a worker.
 
 pub(crate) mod batch;
+pub(crate) mod catalog;
 pub mod memory;
 pub(crate) mod partitioner;
 

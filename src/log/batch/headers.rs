@@ -111,6 +111,16 @@ impl EncodedHeaders {
         }
     }
 
+    /// Holds the headers of a record, copied without decoding them.
+    #[inline]
+    pub fn copy_from(&mut self, headers: HeadersView<'_>) {
+        self.count = headers.count;
+        self.bytes.clear();
+        if headers.count > 0 {
+            self.bytes.extend_from_slice(headers.bytes);
+        }
+    }
+
     /// Adds a header behind those already there.
     pub fn push(&mut self, name: &str, value: Option<&[u8]>) {
         super::open::put_slice(&mut self.bytes, Some(name.as_bytes()));

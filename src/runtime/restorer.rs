@@ -1,0 +1,370 @@
+//! How does a task get its state back? The restorer opens tasks, off the workers' threads.
+//!
+//! For each task, in this order:
+//!
+//! 1. Read the committed offsets, once no transaction is open on them any more. So a task never
+//!    overtakes the last commit of its previous owner.
+//! 2. Take the *high watermark* of each changelog. The last stable offset would not do: a foreign
+//!    open transaction may hide committed records behind it.
+//! 3. Read each changelog, committed records only, from what the local store holds up to there.
+//! 4. Read the committed offsets again. If they have moved, someone has committed meanwhile: go
+//!    back to 2.
+//!
+//! # Invariants
+//!
+//! - A task is handed on only when each of its stores holds its whole changelog.
+//! - A local store that is ahead of its changelog, or behind its beginning, is dropped and restored
+//!   whole.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::{
+    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
+};
+use crate::runtime::command::{OpenedInput, OpenedTask, Report};
+use crate::runtime::worker::Next;
+use crate::state::{Backend, Restore, StateDirectory, StoreIndex, StoreToRestore};
+use crate::task::active::TaskEnvironment;
+use crate::task::metadata::CommitMetadata;
+use crate::time::{Clock, Instant};
+use crate::topic::OffsetReset;
+use crate::topology::TaskId;
+
+/// How long to wait before a call that the log could not answer is tried again.
+const RETRY: Duration = Duration::from_millis(50);
+
+/// What the restorer is told.
+pub(crate) enum RestoreCommand {
+    /// Open this task; the backend is there if this process held the task a moment ago.
+    Open { task: TaskId, backend: Option<Box<dyn Backend>> },
+    /// Stop opening this task and report it closed.
+    Cancel(TaskId),
+    /// Close the files of a task that has ended here.
+    Close { task: TaskId, backend: Box<dyn Backend> },
+    /// Give up records before these offsets: every reader has committed beyond them.
+    Purge(Vec<(PartitionId, i64)>),
+    /// End.
+    Stop,
+}
+
+/// What the restorer needs to know of its application.
+pub(crate) struct RestorerSetup {
+    pub(crate) config: Arc<Config>,
+    pub(crate) environment: Arc<TaskEnvironment>,
+    pub(crate) directory: Arc<StateDirectory>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) commands: Receiver<RestoreCommand>,
+    pub(crate) reports: Sender<Report>,
+}
+
+/// Opens tasks, several at a time.
+pub(crate) struct Restorer {
+    setup: RestorerSetup,
+    client: Box<dyn LogClient>,
+    jobs: BTreeMap<TaskId, Job>,
+    /// Which store of which task a changelog partition belongs to.
+    routes: HashMap<PartitionId, (TaskId, StoreIndex)>,
+    events: Vec<LogEvent>,
+}
+
+enum Job {
+    /// To be begun, or begun again, at a time.
+    Waiting { backend: Option<Box<dyn Backend>>, until: Instant },
+    Restoring { restore: Box<Restore>, committed: Vec<Option<CommittedOffset>> },
+}
+
+impl Restorer {
+    pub(crate) fn new(setup: RestorerSetup, client: Box<dyn LogClient>) -> Self {
+        Self { setup, client, jobs: BTreeMap::new(), routes: HashMap::new(), events: Vec::new() }
+    }
+
+    pub(crate) fn waker(&self) -> crate::log::Waker {
+        self.client.waker()
+    }
+
+    pub(crate) fn wait(&mut self, at_most: Duration) {
+        self.client.wait(at_most);
+    }
+
+    /// One turn.
+    pub(crate) fn turn(&mut self) -> Next {
+        if !self.take_commands() {
+            return Next::Stop;
+        }
+        let now = self.setup.clock.instant();
+        let is_due = |job: &Job| matches!(job, Job::Waiting { until, .. } if *until <= now);
+        let due: Vec<TaskId> =
+            self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(task, _)| *task).collect();
+        for task in &due {
+            self.step(*task, now, Self::begin);
+        }
+        let moved = self.poll(now);
+        let finished: Vec<TaskId> = self.jobs.iter().filter(|(_, job)| job.is_restored()).map(|(task, _)| *task).collect();
+        for task in &finished {
+            self.step(*task, now, Self::finish);
+        }
+        if moved || !due.is_empty() || !finished.is_empty() {
+            return Next::Again;
+        }
+        Next::Wait(if self.jobs.is_empty() { Duration::from_secs(1) } else { RETRY })
+    }
+
+    fn take_commands(&mut self) -> bool {
+        while let Ok(command) = self.setup.commands.try_recv() {
+            match command {
+                RestoreCommand::Open { task, backend } => {
+                    let until = Instant::default();
+                    self.jobs.insert(task, Job::Waiting { backend, until });
+                }
+                RestoreCommand::Cancel(task) => {
+                    self.stop_reading(task);
+                    let backend = self.jobs.remove(&task).and_then(Job::into_backend);
+                    self.close(task, backend);
+                    self.report(Report::Closed { task, backend: None });
+                }
+                RestoreCommand::Close { task, backend } => self.close(task, Some(backend)),
+                RestoreCommand::Purge(before) => self.purge(&before),
+                RestoreCommand::Stop => return false,
+            }
+        }
+        true
+    }
+
+    fn close(&self, task: TaskId, backend: Option<Box<dyn Backend>>) {
+        if let Some(Err(error)) = backend.map(Backend::close) {
+            tracing::warn!(%task, %error, "local state was not closed cleanly");
+        }
+    }
+
+    fn purge(&self, before: &[(PartitionId, i64)]) {
+        if let Err(error) = self.setup.environment.catalog.admin().delete_records(before) {
+            tracing::warn!(%error, "committed repartition records could not be purged; tried again");
+        }
+    }
+
+    /// Runs one step of a job; on an error the job is tried again, or reported.
+    fn step(
+        &mut self,
+        task: TaskId,
+        now: Instant,
+        step: impl FnOnce(&mut Self, TaskId, &mut Option<Job>) -> Result<()>,
+    ) {
+        let mut job = self.jobs.remove(&task);
+        let outcome = step(self, task, &mut job);
+        if let Err(error) = outcome {
+            self.stop_reading(task);
+            if error.kind() != ErrorKind::Retriable {
+                self.close(task, job.and_then(Job::into_backend));
+                return self.report(Report::OpenFailed { task, error: error.in_task(task) });
+            }
+            tracing::debug!(%task, %error, "opening is tried again");
+            let backend = job.and_then(Job::into_backend);
+            job = Some(Job::Waiting { backend, until: now + RETRY });
+        }
+        if let Some(job) = job {
+            self.jobs.insert(task, job);
+        }
+    }
+
+    fn begin(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
+        let Some(Job::Waiting { backend, .. }) = job else { return Ok(()) };
+        let committed = self.committed(task)?;
+        let backend = match backend.take() {
+            Some(backend) => backend,
+            None => self.open(task)?,
+        };
+        let restore = self.start_restoring(task, backend)?;
+        *job = Some(Job::Restoring { restore: Box::new(restore), committed });
+        Ok(())
+    }
+
+    fn open(&self, task: TaskId) -> Result<Box<dyn Backend>> {
+        let stores = self.setup.environment.stores(task);
+        self.setup.directory.open_task(&task.to_string(), &stores).map_err(|error| {
+            Error::new(ErrorKind::Fatal, "local state cannot be opened").caused_by(error)
+        })
+    }
+
+    fn start_restoring(&mut self, task: TaskId, mut backend: Box<dyn Backend>) -> Result<Restore> {
+        let environment = Arc::clone(&self.setup.environment);
+        let changelogs = environment.changelogs(task)?;
+        let wanted: Vec<_> = changelogs
+            .iter()
+            .flat_map(|(_, id, _)| [(*id, OffsetSpec::Earliest), (*id, OffsetSpec::End)])
+            .collect();
+        let offsets = environment.catalog.admin().offsets(&wanted).map_err(unanswered)?;
+        let mut stores = Vec::new();
+        for ((index, id, spec), range) in changelogs.into_iter().zip(offsets.chunks_exact(2)) {
+            let (earliest, end) = (range[0], range[1]);
+            let start = start_offset(&mut *backend, index, earliest, end)?;
+            if start < end {
+                self.routes.insert(id, (task, index));
+                self.client.read_from(id, start);
+            }
+            stores.push(StoreToRestore { index, spec, start, end });
+        }
+        Ok(Restore::new(backend, stores))
+    }
+
+    /// What the group has committed for the task's inputs.
+    fn committed(&self, task: TaskId) -> Result<Vec<Option<CommittedOffset>>> {
+        let environment = &self.setup.environment;
+        let ids: Vec<_> = environment
+            .inputs(task)
+            .iter()
+            .map(|(partition, _)| environment.catalog.ids().id(partition))
+            .collect();
+        let group = &self.setup.config.application_id;
+        environment.catalog.admin().committed(group, &ids).map_err(unanswered)
+    }
+
+    fn poll(&mut self, now: Instant) -> bool {
+        let mut events = std::mem::take(&mut self.events);
+        self.client.poll(now, &mut events);
+        let moved = !events.is_empty();
+        for event in events.drain(..) {
+            let partition = match &event {
+                LogEvent::Fetched(batch) => batch.partition(),
+                LogEvent::CaughtUp { partition, .. } | LogEvent::ReadFailed { partition, .. } => {
+                    *partition
+                }
+                LogEvent::Ended { .. } => continue,
+            };
+            if let Some((task, store)) = self.routes.get(&partition).copied() {
+                self.step(task, now, |restorer, _, job| restorer.take_event(job, store, event));
+            }
+        }
+        self.events = events;
+        moved
+    }
+
+    fn take_event(&mut self, job: &mut Option<Job>, store: StoreIndex, event: LogEvent) -> Result<()> {
+        let Some(Job::Restoring { restore, .. }) = job else { return Ok(()) };
+        match event {
+            LogEvent::Fetched(batch) => restore.batch(store, &batch).map_err(|error| {
+                Error::new(ErrorKind::Fatal, "a changelog cannot be restored").caused_by(error)
+            }),
+            LogEvent::CaughtUp { position, .. } => {
+                restore.caught_up(store, position);
+                Ok(())
+            }
+            LogEvent::ReadFailed { error, .. } => {
+                let message = "a changelog cannot be read; opening is tried again";
+                Err(Error::new(ErrorKind::Retriable, message).caused_by(error))
+            }
+            LogEvent::Ended { .. } => Ok(()),
+        }
+    }
+
+    fn finish(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
+        self.stop_reading(task);
+        let Some(Job::Restoring { restore, committed }) = job.take() else { return Ok(()) };
+        let (restored, backend) = (restore.restored(), restore.finish().map_err(|error| {
+            Error::new(ErrorKind::Fatal, "restored state cannot be written").caused_by(error)
+        })?);
+        let again = self.committed(task);
+        let is_settled = again.as_ref().is_ok_and(|again| *again == committed);
+        if !is_settled {
+            *job = Some(Job::Waiting { backend: Some(backend), until: Instant::default() });
+            return again.map(|_| ());
+        }
+        let inputs = self.inputs(task, &committed)?;
+        tracing::info!(%task, restored, "task restored");
+        self.report(Report::Opened(Box::new(OpenedTask { id: task, backend, inputs })));
+        Ok(())
+    }
+
+    fn inputs(
+        &self,
+        task: TaskId,
+        committed: &[Option<CommittedOffset>],
+    ) -> Result<Vec<OpenedInput>> {
+        let inputs = self.setup.environment.inputs(task);
+        let positioned = inputs.into_iter().zip(committed).map(|((partition, reset), committed)| {
+            let (position, metadata) = match committed {
+                Some(known) => (known.offset, CommitMetadata::decode(&known.metadata)),
+                None => (self.reset_position(&partition, reset)?, CommitMetadata::default()),
+            };
+            Ok(OpenedInput { partition, position, metadata })
+        });
+        positioned.collect()
+    }
+
+    /// Where reading begins if nothing is committed.
+    fn reset_position(&self, partition: &TopicPartition, reset: OffsetReset) -> Result<i64> {
+        let wanted = match reset {
+            OffsetReset::Earliest => OffsetSpec::Earliest,
+            OffsetReset::Latest => OffsetSpec::End,
+            OffsetReset::ByDuration(ago) => OffsetSpec::AtTime(self.setup.clock.timestamp() - ago),
+            OffsetReset::None => {
+                let message = format!(
+                    "nothing is committed for `{partition}` and its offset reset is `None`; set \
+                     offsets for the group, or choose another reset"
+                );
+                return Err(Error::new(ErrorKind::Fatal, message));
+            }
+        };
+        let catalog = &self.setup.environment.catalog;
+        let id = catalog.ids().id(partition);
+        let offsets = catalog.admin().offsets(&[(id, wanted)]).map_err(unanswered)?;
+        Ok(offsets.first().copied().expect("one offset is asked for and one is answered"))
+    }
+
+    fn stop_reading(&mut self, task: TaskId) {
+        let client = &mut self.client;
+        self.routes.retain(|partition, (owner, _)| {
+            if *owner == task {
+                client.stop_reading(*partition);
+            }
+            *owner != task
+        });
+    }
+
+    fn report(&self, report: Report) {
+        // The receiver is gone only when the application is gone, and then no one listens.
+        drop(self.setup.reports.send(report));
+    }
+}
+
+impl Job {
+    fn is_restored(&self) -> bool {
+        matches!(self, Self::Restoring { restore, .. } if restore.is_done())
+    }
+
+    fn into_backend(self) -> Option<Box<dyn Backend>> {
+        match self {
+            Self::Waiting { backend, .. } => backend,
+            // Half a restore is no state: the backend's offsets say how far it really is.
+            Self::Restoring { restore, .. } => restore.finish().ok(),
+        }
+    }
+}
+
+/// Where restoring a store begins: behind what it holds, if that fits the changelog.
+fn start_offset(backend: &mut dyn Backend, store: StoreIndex, earliest: i64, end: i64) -> Result<i64> {
+    let damaged = |error| {
+        Error::new(ErrorKind::Fatal, "local state cannot be read").caused_by::<crate::state::StateError>(error)
+    };
+    let Some(held) = backend.changelog_offset(store).map_err(damaged)? else { return Ok(earliest) };
+    if (earliest..=end).contains(&held) {
+        return Ok(held);
+    }
+    tracing::warn!(held, earliest, end, "a local store does not fit its changelog: restored whole");
+    backend.clear(store).map_err(damaged)?;
+    Ok(earliest)
+}
+
+#[cold]
+fn unanswered(error: LogError) -> Error {
+    let kind = match error {
+        LogError::Unavailable(_) | LogError::Unstable => ErrorKind::Retriable,
+        LogError::NotAuthorised(_) | LogError::Fatal(_) => ErrorKind::Fatal,
+    };
+    Error::new(kind, "the log cannot answer for a task").caused_by(error)
+}

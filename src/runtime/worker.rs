@@ -1,0 +1,396 @@
+//! What does a worker thread do? It runs tasks: one turn after another.
+//!
+//! A turn takes commands, polls the log, advances the commit, processes a bounded number of records,
+//! fires timers, and begins a commit when one is due. It never blocks; between turns the caller waits on
+//! the log client. Production calls it on a thread of its own, tests and simulations call it from
+//! wherever they like.
+//!
+//! # Invariants
+//!
+//! - A task belongs to the worker from `Start` until the worker reports it closed or lost.
+//! - A failed commit closes every task of the worker without a commit: their work since the last
+//!   one is gone together with the transaction, and they start again from the committed offsets.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender};
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError};
+use crate::operator::punctuation::PunctuationType;
+use crate::runtime::command::{Command, OpenedTask, Report, WorkerId};
+use crate::runtime::task_setup;
+use crate::state::SharedBackend;
+use crate::task::active::{Now, Task, TaskEnvironment};
+use crate::task::commit::{CommitFailure, Committed, Committer};
+use crate::task::outbox::Outbox;
+use crate::time::{Clock, Instant};
+use crate::topology::TaskId;
+use crate::dsl::Topology;
+
+/// What a worker needs to know of its application.
+pub(crate) struct WorkerSetup {
+    pub(crate) id: WorkerId,
+    pub(crate) config: Arc<Config>,
+    pub(crate) topology: Topology,
+    pub(crate) environment: Arc<TaskEnvironment>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) token: Arc<std::sync::Mutex<MemberToken>>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) reports: Sender<Report>,
+}
+
+/// A worker: tasks, the client they share, and the way out.
+pub(crate) struct Worker {
+    setup: WorkerSetup,
+    client: Box<dyn LogClient>,
+    tasks: BTreeMap<TaskId, Task>,
+    /// The task of each partition that is read.
+    routes: HashMap<PartitionId, TaskId>,
+    outbox: Outbox,
+    committer: Committer,
+    last_commit: Instant,
+    /// Tasks that close as soon as their work is committed.
+    closing: BTreeSet<TaskId>,
+    /// Whether the worker ends once its tasks are closed.
+    stopping: bool,
+    events: Vec<LogEvent>,
+}
+
+/// What comes after a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// There is more to do now.
+    Again,
+    /// Nothing to do before something happens, or that long.
+    Wait(Duration),
+    /// The worker has ended.
+    Stop,
+}
+
+impl Worker {
+    pub(crate) fn new(setup: WorkerSetup, client: Box<dyn LogClient>) -> Self {
+        let committer = Committer::new(setup.config.is_exactly_once());
+        let last_commit = setup.clock.instant();
+        Self {
+            setup,
+            client,
+            tasks: BTreeMap::new(),
+            routes: HashMap::new(),
+            outbox: Outbox::default(),
+            committer,
+            last_commit,
+            closing: BTreeSet::new(),
+            stopping: false,
+            events: Vec::new(),
+        }
+    }
+
+    /// One turn.
+    ///
+    /// # Errors
+    ///
+    /// What the worker cannot deal with; its tasks must then be closed by [`Worker::abandon_all`].
+    pub(crate) fn turn(&mut self) -> Result<Next> {
+        let clock = &self.setup.clock;
+        let now = Now { wall_clock: clock.timestamp(), instant: clock.instant() };
+        self.take_commands(now)?;
+        self.poll(now)?;
+        self.advance_commit(now)?;
+        let processed = self.process(now)?;
+        self.send(processed == 0);
+        self.begin_commit_if_due(now)?;
+        self.close_settled();
+        if self.stopping && self.tasks.is_empty() {
+            self.report(Report::Stopped(self.setup.id));
+            return Ok(Next::Stop);
+        }
+        Ok(if processed > 0 { Next::Again } else { Next::Wait(self.time_to_next(now)) })
+    }
+
+    /// Sleeps until something may have happened.
+    pub(crate) fn wait(&mut self, at_most: Duration) {
+        self.client.wait(at_most);
+    }
+
+    pub(crate) fn waker(&self) -> crate::log::Waker {
+        self.client.waker()
+    }
+
+    pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {
+        self.tasks.values()
+    }
+
+    fn take_commands(&mut self, now: Now) -> Result<()> {
+        while let Ok(command) = self.setup.commands.try_recv() {
+            match command {
+                Command::Start(opened) => self.start(*opened)?,
+                Command::Close(task) => {
+                    self.closing.insert(task);
+                }
+                Command::Abandon(task) => self.abandon(task),
+                Command::Commit => self.last_commit = Instant::default(),
+                Command::Stop => {
+                    self.stopping = true;
+                    self.closing.extend(self.tasks.keys().copied());
+                }
+            }
+            let _ = now;
+        }
+        Ok(())
+    }
+
+    fn start(&mut self, opened: OpenedTask) -> Result<()> {
+        let id = opened.id;
+        assert!(!self.tasks.contains_key(&id), "a task is started once");
+        let task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
+        for queue in task.queues() {
+            self.routes.insert(queue.partition, id);
+            self.client.read_from(queue.partition, queue.position());
+        }
+        self.tasks.insert(id, task);
+        if self.setup.config.is_exactly_once() {
+            self.committer.ensure_producer(&mut *self.client);
+        }
+        tracing::info!(task = %id, "task running");
+        Ok(())
+    }
+
+    fn poll(&mut self, now: Now) -> Result<()> {
+        let mut events = std::mem::take(&mut self.events);
+        self.client.poll(now.instant, &mut events);
+        for event in events.drain(..) {
+            self.take_event(event)?;
+        }
+        self.events = events;
+        Ok(())
+    }
+
+    fn take_event(&mut self, event: LogEvent) -> Result<()> {
+        match event {
+            LogEvent::Fetched(batch) => {
+                let partition = batch.partition();
+                if let Some(task) = self.task_of(partition) {
+                    task.enqueue(batch);
+                    self.hold_back(partition);
+                }
+            }
+            LogEvent::CaughtUp { partition, position } => {
+                if let Some(task) = self.task_of(partition) {
+                    task.caught_up(partition, position);
+                }
+            }
+            LogEvent::ReadFailed { partition, error } => {
+                return Err(self.reading_failed(partition, error));
+            }
+            LogEvent::Ended { effect, outcome } => self.committer.ended(effect, outcome),
+        }
+        Ok(())
+    }
+
+    fn task_of(&mut self, partition: PartitionId) -> Option<&mut Task> {
+        let id = self.routes.get(&partition)?;
+        self.tasks.get_mut(id)
+    }
+
+    /// Stops fetching of a partition whose queue is full.
+    fn hold_back(&mut self, partition: PartitionId) {
+        let limit = self.setup.config.fetch_bytes_max;
+        let Some(task) = self.routes.get(&partition).and_then(|id| self.tasks.get_mut(id)) else {
+            return;
+        };
+        let queue = task.queues_mut().iter_mut().find(|queue| queue.partition == partition);
+        if let Some(queue) = queue.filter(|queue| !queue.is_paused && queue.bytes() > limit) {
+            queue.is_paused = true;
+            self.client.pause(partition, true);
+        }
+    }
+
+    fn resume_drained(&mut self) {
+        let limit = self.setup.config.fetch_bytes_max / 2;
+        for queue in self.tasks.values_mut().flat_map(Task::queues_mut) {
+            if queue.is_paused && queue.bytes() <= limit {
+                queue.is_paused = false;
+                self.client.pause(queue.partition, false);
+            }
+        }
+    }
+
+    #[cold]
+    fn reading_failed(&self, partition: PartitionId, error: ReadError) -> Error {
+        let name = self.setup.environment.catalog.ids().name(partition);
+        let message = format!(
+            "`{name}` cannot be read any further; if its records were deleted or it was recreated, \
+             reset the application's offsets"
+        );
+        Error::new(ErrorKind::Fatal, message).caused_by(error)
+    }
+
+    fn process(&mut self, now: Now) -> Result<usize> {
+        let mut processed = 0;
+        let share = (self.setup.config.records_per_turn / self.tasks.len().max(1)).max(64);
+        for (id, task) in &mut self.tasks {
+            if self.closing.contains(id) {
+                continue;
+            }
+            processed += task.process(&mut self.outbox, now, share)?;
+            task.punctuate(&mut self.outbox, now, PunctuationType::WallClock)?;
+        }
+        self.resume_drained();
+        Ok(processed)
+    }
+
+    /// Sends what is full, or everything when there is nothing else to do.
+    fn send(&mut self, is_idle: bool) {
+        if !self.committer.can_send() || self.outbox.is_empty() {
+            return;
+        }
+        let batches = if is_idle { self.outbox.take_all() } else { self.outbox.take_full() };
+        self.committer.send(&mut *self.client, batches);
+    }
+
+    fn begin_commit_if_due(&mut self, now: Now) -> Result<()> {
+        if !self.committer.can_send() {
+            return Ok(());
+        }
+        let config = &self.setup.config;
+        let elapsed = now.instant.since(self.last_commit);
+        let uncommitted = || self.tasks.values().map(Task::uncommitted_bytes).sum::<usize>();
+        let is_due = elapsed >= config.commit_interval
+            || !self.closing.is_empty()
+            || self.tasks.values().any(Task::wants_commit)
+            || self.outbox.is_full()
+            || uncommitted() >= config.uncommitted_bytes_max;
+        if !is_due {
+            return Ok(());
+        }
+        self.last_commit = now.instant;
+        let mut prepared = BTreeMap::new();
+        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.is_dirty()) {
+            prepared.insert(*id, task.prepare_commit(&mut self.outbox, now)?);
+        }
+        if !prepared.is_empty() {
+            let token = self.setup.token.lock().expect("no panic while held").clone();
+            let batches = self.outbox.take_all();
+            self.committer.begin(&mut *self.client, prepared, batches, token);
+        }
+        Ok(())
+    }
+
+    fn advance_commit(&mut self, now: Now) -> Result<()> {
+        match self.committer.advance(&mut *self.client) {
+            Ok(None) => Ok(()),
+            Ok(Some(committed)) => self.settle(committed),
+            Err(CommitFailure::Fatal(why)) => Err(Error::new(ErrorKind::Fatal, why)),
+            Err(CommitFailure::Fenced(why)) => {
+                tracing::warn!(worker = self.setup.id.0, why, "fenced: tasks are given up");
+                self.lose_all(true);
+                Ok(())
+            }
+            Err(CommitFailure::Restart(why)) => {
+                tracing::warn!(worker = self.setup.id.0, why, "tasks start again");
+                self.last_commit = now.instant;
+                self.lose_all(false);
+                Ok(())
+            }
+        }
+    }
+
+    fn settle(&mut self, committed: Committed) -> Result<()> {
+        let Committed { tasks, ends } = committed;
+        let mut purge = Vec::new();
+        for (id, prepared) in tasks {
+            purge.extend(prepared.offsets.iter().map(|offset| (offset.partition, offset.offset)));
+            if let Some(task) = self.tasks.get_mut(&id) {
+                task.settle(prepared, |partition| ends.get(&partition).copied())?;
+            }
+        }
+        self.report(Report::Committed(purge));
+        Ok(())
+    }
+
+    /// Closes tasks that are to close and have nothing uncommitted.
+    fn close_settled(&mut self) {
+        if self.closing.is_empty() || !self.committer.is_idle() {
+            return;
+        }
+        for id in std::mem::take(&mut self.closing) {
+            match self.tasks.get(&id) {
+                Some(task) if task.is_dirty() => {
+                    self.closing.insert(id);
+                }
+                Some(_) => {
+                    let backend = self.remove(id);
+                    self.report(Report::Closed { task: id, backend });
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn remove(&mut self, id: TaskId) -> Option<Box<dyn crate::state::Backend>> {
+        let task = self.tasks.remove(&id)?;
+        for queue in task.queues() {
+            self.routes.remove(&queue.partition);
+            self.client.stop_reading(queue.partition);
+        }
+        unshare(task.into_backend())
+    }
+
+    /// Closes a task without a commit: it is another process's already.
+    fn abandon(&mut self, id: TaskId) {
+        self.closing.remove(&id);
+        if self.tasks.contains_key(&id) {
+            let backend = self.remove(id);
+            self.report(Report::Closed { task: id, backend });
+        }
+    }
+
+    /// Closes every task without a commit, to be started again, here or elsewhere.
+    fn lose_all(&mut self, is_fenced: bool) {
+        self.outbox.discard();
+        let closing = std::mem::take(&mut self.closing);
+        for id in self.tasks.keys().copied().collect::<Vec<_>>() {
+            let backend = self.remove(id);
+            if closing.contains(&id) {
+                self.report(Report::Closed { task: id, backend });
+            } else {
+                self.report(Report::Lost { task: id, worker: self.setup.id, is_fenced, backend });
+            }
+        }
+    }
+
+    /// Closes every task without a commit after the worker has failed.
+    pub(crate) fn abandon_all(&mut self) {
+        self.committer.reset();
+        self.lose_all(false);
+    }
+
+    fn report(&self, report: Report) {
+        // The receiver is gone only when the application is gone, and then no one listens.
+        drop(self.setup.reports.send(report));
+    }
+
+    fn time_to_next(&self, now: Now) -> Duration {
+        let until_commit = if self.tasks.values().any(Task::is_dirty) && self.committer.can_send() {
+            let interval = self.setup.config.commit_interval;
+            interval.saturating_sub(now.instant.since(self.last_commit))
+        } else {
+            Duration::from_secs(1)
+        };
+        let timers = self.tasks.values().filter_map(Task::next_wall_clock_timer);
+        let until_timer = timers.min().map_or(Duration::from_secs(1), |due| {
+            let millis = due.as_millis().saturating_sub(now.wall_clock.as_millis()).max(0);
+            Duration::from_millis(millis as u64)
+        });
+        until_commit.min(until_timer)
+    }
+}
+
+/// Takes a backend back from stores that are gone.
+fn unshare(backend: SharedBackend) -> Option<Box<dyn crate::state::Backend>> {
+    std::rc::Rc::into_inner(backend).map(std::cell::RefCell::into_inner)
+}

@@ -1,0 +1,447 @@
+//! Who owns one sub-topology of one partition? A task: its queues, operators, stores and timers.
+//!
+//! A task is built, run and dropped on one thread, so nothing in it is shared or locked. It does no
+//! I/O of its own: batches are handed to it, and what leaves is in the outbox.
+//!
+//! # Invariants
+//!
+//! - Records are taken in the order of their timestamps across the task's partitions, as far as
+//!   records are there; within a partition in the order of offsets.
+//! - Stream time never goes back.
+//! - Between `prepare_commit` and `settle` of one commit there is no second `prepare_commit`.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::catalog::Catalog;
+use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
+use crate::operator::build::{TaskParts};
+use crate::operator::punctuation::{Due, PunctuationType};
+use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
+use crate::state::{SharedBackend, StoreIndex, WriteBatch};
+use crate::task::dead_letter::{Policies, Refused, refuse};
+use crate::task::metadata::CommitMetadata;
+use crate::task::outbox::{Outbox, Targets, TaskOutbox};
+use crate::task::partition_queue::PartitionQueue;
+use crate::time::{Instant, Timestamp};
+use crate::topology::{NodeId, TaskId};
+
+/// What a task shares with the others of its application.
+pub(crate) struct TaskEnvironment {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) policies: Policies,
+    /// The printed names of the plan's nodes, by id.
+    pub(crate) node_names: Vec<String>,
+    pub(crate) max_task_idle: Option<Duration>,
+}
+
+impl TaskEnvironment {
+    fn node_name(&self, node: NodeId) -> String {
+        self.node_names.get(node.index()).cloned().unwrap_or_default()
+    }
+}
+
+/// A running task.
+pub(crate) struct Task {
+    pub(crate) id: TaskId,
+    environment: Arc<TaskEnvironment>,
+    queues: Vec<PartitionQueue>,
+    parts: TaskParts,
+    /// The changelog's partition of each store that has one.
+    changelogs: Vec<(StoreIndex, PartitionId)>,
+    targets: Targets,
+    backend: SharedBackend,
+    stream_time: Timestamp,
+    headers: EncodedHeaders,
+    failures: Vec<Failure>,
+    pub(crate) drops: DropCounts,
+    /// Whether anything has happened since the last commit that the next must carry.
+    is_dirty: bool,
+    commit_requested: bool,
+    /// Since when the task has waited for an empty partition.
+    idle_since: Option<Instant>,
+    /// Records processed in all.
+    pub(crate) processed: u64,
+    due: Vec<Due>,
+}
+
+/// What a task is made of.
+pub(crate) struct TaskBlueprint {
+    pub(crate) id: TaskId,
+    pub(crate) queues: Vec<PartitionQueue>,
+    pub(crate) parts: TaskParts,
+    pub(crate) changelogs: Vec<(StoreIndex, PartitionId)>,
+    pub(crate) targets: Targets,
+    pub(crate) backend: SharedBackend,
+}
+
+/// What a task contributes to a commit, and what is written once the commit is done.
+pub(crate) struct Prepared {
+    pub(crate) offsets: Vec<CommittedOffset>,
+    pub(crate) batch: WriteBatch,
+}
+
+/// The clocks of one turn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Now {
+    pub(crate) wall_clock: Timestamp,
+    pub(crate) instant: Instant,
+}
+
+impl Task {
+    pub(crate) fn new(blueprint: TaskBlueprint, environment: Arc<TaskEnvironment>) -> Self {
+        let TaskBlueprint { id, queues, parts, changelogs, targets, backend } = blueprint;
+        let times = queues.iter().map(|queue| queue.partition_time);
+        Self {
+            id,
+            environment,
+            stream_time: times.max().unwrap_or(Timestamp::UNKNOWN),
+            queues,
+            parts,
+            changelogs,
+            targets,
+            backend,
+            headers: EncodedHeaders::new(),
+            failures: Vec::new(),
+            drops: DropCounts::default(),
+            is_dirty: false,
+            commit_requested: false,
+            idle_since: None,
+            processed: 0,
+            due: Vec::new(),
+        }
+    }
+
+    pub(crate) fn queues(&self) -> &[PartitionQueue] {
+        &self.queues
+    }
+
+    pub(crate) fn queues_mut(&mut self) -> &mut [PartitionQueue] {
+        &mut self.queues
+    }
+
+    pub(crate) fn stream_time(&self) -> Timestamp {
+        self.stream_time
+    }
+
+    /// Takes a fetched batch of one of the task's partitions.
+    pub(crate) fn enqueue(&mut self, batch: RecordBatch) {
+        let partition = batch.partition();
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == partition) {
+            queue.push(batch);
+        }
+    }
+
+    /// Notes that the log holds no more of a partition.
+    pub(crate) fn caught_up(&mut self, partition: PartitionId, position: i64) {
+        if let Some(queue) = self.queues.iter_mut().find(|queue| queue.partition == partition) {
+            queue.caught_up_at(position);
+        }
+    }
+
+    /// Processes up to `limit` records; returns how many there were.
+    pub(crate) fn process(&mut self, outbox: &mut Outbox, now: Now, limit: usize) -> Result<usize> {
+        let processed = self.process_run(outbox, now, limit);
+        processed.map_err(|error| error.in_task(self.id))
+    }
+
+    fn process_run(&mut self, outbox: &mut Outbox, now: Now, limit: usize) -> Result<usize> {
+        let mut count = 0;
+        while count < limit && !outbox.is_full() {
+            let Some(index) = self.next_queue(outbox, now)? else { break };
+            self.process_one(outbox, now, index)?;
+            count += 1;
+        }
+        self.processed += count as u64;
+        Ok(count)
+    }
+
+    /// The queue whose head has the smallest timestamp, if the task may go on now.
+    fn next_queue(&mut self, outbox: &mut Outbox, now: Now) -> Result<Option<usize>> {
+        let mut next: Option<(Timestamp, usize)> = None;
+        let mut waits = false;
+        for index in 0..self.queues.len() {
+            if self.queues[index].head().is_none() {
+                self.load(outbox, index)?;
+            }
+            match self.queues[index].head() {
+                Some(time) if next.is_none_or(|(least, _)| time < least) => {
+                    next = Some((time, index));
+                }
+                Some(_) => {}
+                None => waits |= self.must_wait_for(index, now),
+            }
+        }
+        if next.is_some() && waits {
+            self.idle_since.get_or_insert(now.instant);
+            return Ok(None);
+        }
+        self.idle_since = None;
+        Ok(next.map(|(_, index)| index))
+    }
+
+    /// Whether records of an empty partition may still come before those of the others.
+    fn must_wait_for(&self, index: usize, now: Now) -> bool {
+        let Some(max_idle) = self.environment.max_task_idle else { return false };
+        if !self.queues[index].is_drained() {
+            return true;
+        }
+        let idle = self.idle_since.map_or(Duration::ZERO, |since| now.instant.since(since));
+        idle < max_idle
+    }
+
+    fn load(&mut self, outbox: &mut Outbox, index: usize) -> Result<()> {
+        let environment = &self.environment;
+        let mut collector = TaskOutbox {
+            outbox,
+            targets: &mut self.targets,
+            catalog: &environment.catalog,
+            partition: self.id.partition,
+        };
+        let is_dirty = &mut self.is_dirty;
+        self.queues[index].load(&mut |partition, undecodable| {
+            *is_dirty = true;
+            let policy = environment.policies.decoding(&partition.topic);
+            let (view, error) = (undecodable.view, undecodable.error);
+            refuse(policy, Refused { partition, view, error, node: None }, &mut collector)
+        })
+    }
+
+    fn process_one(&mut self, outbox: &mut Outbox, now: Now, index: usize) -> Result<()> {
+        let queue = &mut self.queues[index];
+        let (timestamp, offset) = queue.take_head();
+        self.stream_time = self.stream_time.max(timestamp);
+        self.is_dirty = true;
+        let environment = Arc::as_ref(&self.environment);
+        let mut collector = TaskOutbox {
+            outbox,
+            targets: &mut self.targets,
+            catalog: &environment.catalog,
+            partition: self.id.partition,
+        };
+        let PartitionQueue { source, headers, name, .. } = queue;
+        let origin = Origin { topic: &name.topic, partition: name.partition, offset };
+        let mut cx = Cx {
+            collector: &mut collector,
+            stream_time: self.stream_time,
+            wall_clock: now.wall_clock,
+            origin: Some(origin),
+            headers,
+            failures: &mut self.failures,
+            drops: &mut self.drops,
+            commit_requested: &mut self.commit_requested,
+        };
+        let forwarded = source.forward(&mut cx);
+        forwarded.map_err(|error| error.at_position(queue.name.clone(), offset))?;
+        if !self.failures.is_empty() {
+            self.settle_failures(outbox, index, offset)?;
+        }
+        self.punctuate(outbox, now, PunctuationType::StreamTime)
+    }
+
+    /// Applies the policies to what failed while one source record was processed.
+    #[cold]
+    fn settle_failures(&mut self, outbox: &mut Outbox, index: usize, offset: i64) -> Result<()> {
+        let mut failures = std::mem::take(&mut self.failures);
+        failures.dedup_by_key(|failure| failure.node);
+        let environment = Arc::as_ref(&self.environment);
+        let mut collector = TaskOutbox {
+            outbox,
+            targets: &mut self.targets,
+            catalog: &environment.catalog,
+            partition: self.id.partition,
+        };
+        let queue = &self.queues[index];
+        for failure in failures {
+            let policy = match failure.stage {
+                FailureStage::Process => &environment.policies.process,
+                FailureStage::Produce => &environment.policies.produce,
+            };
+            let node = Some(environment.node_name(failure.node));
+            let (partition, error) = (&queue.name, failure.error);
+            let refused = queue.with_record(offset, |view| {
+                refuse(policy, Refused { partition, view, error, node }, &mut collector)
+            });
+            refused.unwrap_or_else(|| {
+                Err(Error::new(ErrorKind::Bug, "the record that failed is not there any more"))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Fires the timers of one kind that are due.
+    pub(crate) fn punctuate(
+        &mut self,
+        outbox: &mut Outbox,
+        now: Now,
+        kind: PunctuationType,
+    ) -> Result<()> {
+        let time = match kind {
+            PunctuationType::StreamTime => self.stream_time,
+            PunctuationType::WallClock => now.wall_clock,
+        };
+        let mut due = std::mem::take(&mut self.due);
+        self.parts.punctuations.borrow_mut().take_due(kind, time, &mut due);
+        for timer in due.drain(..) {
+            self.is_dirty = true;
+            self.with_cx(outbox, now, |cx| timer.target.borrow_mut().punctuate(cx, timer.id, time))?;
+        }
+        self.due = due;
+        Ok(())
+    }
+
+    /// When the next wall-clock timer fires.
+    pub(crate) fn next_wall_clock_timer(&self) -> Option<Timestamp> {
+        self.parts.punctuations.borrow().next_wall_clock()
+    }
+
+    /// Runs an operator outside of a source record. What fails there fails the task, unless the
+    /// policy is to go on: there is no source record to set aside.
+    fn with_cx(
+        &mut self,
+        outbox: &mut Outbox,
+        now: Now,
+        run: impl FnOnce(&mut Cx<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let environment = Arc::as_ref(&self.environment);
+        let mut collector = TaskOutbox {
+            outbox,
+            targets: &mut self.targets,
+            catalog: &environment.catalog,
+            partition: self.id.partition,
+        };
+        self.headers.clear();
+        let mut cx = Cx {
+            collector: &mut collector,
+            stream_time: self.stream_time,
+            wall_clock: now.wall_clock,
+            origin: None,
+            headers: &mut self.headers,
+            failures: &mut self.failures,
+            drops: &mut self.drops,
+            commit_requested: &mut self.commit_requested,
+        };
+        run(&mut cx)?;
+        for failure in self.failures.drain(..) {
+            let node = environment.node_name(failure.node);
+            if environment.policies.process == crate::config::ErrorPolicy::Fail {
+                let message = "a timer or a flush failed, and the error policy is to fail";
+                let error = Error::new(ErrorKind::Data, message).caused_by(failure.error);
+                return Err(error.at_node(node));
+            }
+            tracing::warn!(node, error = %failure.error, "result of a timer or flush dropped");
+        }
+        Ok(())
+    }
+
+    /// Whether the next commit has anything to carry for this task.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.is_dirty
+    }
+
+    /// Whether a processor asked for a commit since the last one.
+    pub(crate) fn wants_commit(&self) -> bool {
+        self.commit_requested
+    }
+
+    /// Bytes, roughly, of state that is not committed yet.
+    pub(crate) fn uncommitted_bytes(&self) -> usize {
+        self.parts.stores.iter().map(|(_, store)| store.borrow().dirty_bytes()).sum()
+    }
+
+    /// Hands on results that were kept back, then serialises every dirty key once: into the
+    /// changelogs, by way of the outbox, and into the batch for the backend.
+    pub(crate) fn prepare_commit(&mut self, outbox: &mut Outbox, now: Now) -> Result<Prepared> {
+        let prepared = self.flush_results(outbox, now).and_then(|()| self.flush_stores(outbox));
+        let batch = prepared.map_err(|error| error.in_task(self.id))?;
+        self.is_dirty = false;
+        self.commit_requested = false;
+        Ok(Prepared { offsets: self.offsets(), batch })
+    }
+
+    fn flush_results(&mut self, outbox: &mut Outbox, now: Now) -> Result<()> {
+        let mut flushes = std::mem::take(&mut self.parts.flushes);
+        flushes.sort_by_key(|(node, _)| *node);
+        let flushed = flushes.iter().try_for_each(|(_, operator)| {
+            self.with_cx(outbox, now, |cx| operator.borrow_mut().flush_results(cx))
+        });
+        self.parts.flushes = flushes;
+        flushed
+    }
+
+    fn flush_stores(&mut self, outbox: &mut Outbox) -> Result<WriteBatch> {
+        let mut batch = WriteBatch::default();
+        for (index, store) in &self.parts.stores {
+            let changelog = self.changelogs.iter().find(|(store, _)| store == index);
+            let changelog = changelog.map(|(_, partition)| *partition);
+            let mut append = |timestamp: Timestamp, key: &[u8], value: Option<&[u8]>| {
+                if let Some(partition) = changelog {
+                    outbox.append(partition, changelog_record(timestamp, key, value));
+                }
+            };
+            store.borrow_mut().flush(&mut append, &mut batch)?;
+        }
+        Ok(batch)
+    }
+
+    /// The positions to commit, with the times that must survive.
+    fn offsets(&self) -> Vec<CommittedOffset> {
+        let node_times: Vec<_> = self
+            .parts
+            .times
+            .iter()
+            .filter(|(_, time)| time.get() != Timestamp::UNKNOWN)
+            .map(|(node, time)| (self.environment.node_name(*node), time.get()))
+            .collect();
+        let offset = |queue: &PartitionQueue| CommittedOffset {
+            partition: queue.partition,
+            offset: queue.position(),
+            metadata: CommitMetadata {
+                partition_time: queue.partition_time,
+                node_times: node_times.clone(),
+            }
+            .encode(),
+        };
+        self.queues.iter().map(offset).collect()
+    }
+
+    /// Writes what a commit has made permanent. `changelog_end` knows the offset behind the last
+    /// record that was appended to a changelog.
+    pub(crate) fn settle(
+        &mut self,
+        mut prepared: Prepared,
+        changelog_end: impl Fn(PartitionId) -> Option<i64>,
+    ) -> Result<()> {
+        for (store, partition) in &self.changelogs {
+            if let Some(offset) = changelog_end(*partition) {
+                prepared.batch.set_offset(*store, offset);
+            }
+        }
+        if !prepared.batch.is_empty() {
+            let written = self.backend.borrow_mut().write(&prepared.batch);
+            written.map_err(|error| {
+                let message = "committed state cannot be written; it is restored at the next start";
+                Error::new(ErrorKind::Corrupted, message).caused_by(error).in_task(self.id)
+            })?;
+        }
+        for (_, store) in &self.parts.stores {
+            store.borrow_mut().settled();
+        }
+        Ok(())
+    }
+
+    /// Drops the operators and everything uncommitted; what is left is the committed state.
+    pub(crate) fn into_backend(self) -> SharedBackend {
+        self.backend
+    }
+}
+
+fn changelog_record<'a>(
+    timestamp: Timestamp,
+    key: &'a [u8],
+    value: Option<&'a [u8]>,
+) -> OutRecord<'a> {
+    let headers = crate::log::HeadersView::default();
+    OutRecord { timestamp, key: Some(key), partition_by: None, value, headers }
+}

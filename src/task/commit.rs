@@ -1,0 +1,247 @@
+//! How does work become permanent? One commit for all tasks of a worker, as a state machine.
+//!
+//! The order, and why nothing is lost or doubled if the process dies behind each line:
+//!
+//! 1. *Prepare*: every task hands on what it kept back and serialises its dirty keys into the
+//!    outbox. Nothing has left; the records are read again from the committed offsets.
+//! 2. *Send* everything and await every acknowledgement. Exactly once: the transaction is open, no
+//!    reader sees the records, and the next owner of the transactional id aborts them. At least
+//!    once: results are there, offsets are not, so the records are processed again.
+//! 3. *Offsets*, with the member's token. Exactly once: part of the same transaction. At least once:
+//!    the commit itself. An expelled member is refused here.
+//! 4. *End* the transaction. From here on everything is visible, or nothing is.
+//! 5. *Settle*: each task writes its rows and its changelog offset in one batch. If the process dies
+//!    before, the changelog holds the rows and the local offset is older: reopening replays them.
+//!
+//! A commit never blocks: turns advance it, and tasks go on processing while it waits. What they
+//! produce meanwhile stays in the outbox and belongs to the next commit.
+//!
+//! # Invariants
+//!
+//! - Nothing is sent between the offsets and the end of a transaction ([`Committer::send`] asserts).
+//! - There is no empty transaction: one begins with the first send or offset commit.
+//! - An unknown outcome is neither success nor failure: the producer takes a new epoch, and the
+//!   tasks start again from the committed offsets.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::log::{
+    EffectId, End, LogClient, MemberToken, OpenBatch, Outcome, PartitionId, WriteError,
+};
+use crate::task::active::Prepared;
+use crate::topology::TaskId;
+
+/// Drives the producer of one worker and the commit that is under way.
+pub(crate) struct Committer {
+    is_transactional: bool,
+    producer: Producer,
+    /// Whether a transaction has begun and not ended.
+    in_transaction: bool,
+    /// Sends that have not ended.
+    in_flight: HashMap<EffectId, PartitionId>,
+    /// The offset behind the last acknowledged record of each partition, since the last commit.
+    ends: HashMap<PartitionId, i64>,
+    commit: Option<Commit>,
+    failure: Option<CommitFailure>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Producer {
+    /// No epoch has been taken, or the last is not to be used any more.
+    Stale,
+    Initialising(EffectId),
+    Ready,
+}
+
+struct Commit {
+    phase: Phase,
+    prepared: BTreeMap<TaskId, Prepared>,
+    token: MemberToken,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Sending,
+    Offsets(EffectId),
+    Ending(EffectId),
+    Done,
+}
+
+/// What is to be written locally, now that it is permanent in the log.
+pub(crate) struct Committed {
+    pub(crate) tasks: BTreeMap<TaskId, Prepared>,
+    pub(crate) ends: HashMap<PartitionId, i64>,
+}
+
+/// Why a commit, or a send before it, did not succeed.
+#[derive(Debug)]
+pub(crate) enum CommitFailure {
+    /// Another process owns these tasks.
+    Fenced(String),
+    /// Aborted, or of unknown outcome: the tasks start again from the committed offsets.
+    Restart(String),
+    /// The application cannot go on.
+    Fatal(String),
+}
+
+impl Committer {
+    pub(crate) fn new(is_transactional: bool) -> Self {
+        Self {
+            is_transactional,
+            producer: if is_transactional { Producer::Stale } else { Producer::Ready },
+            in_transaction: false,
+            in_flight: HashMap::new(),
+            ends: HashMap::new(),
+            commit: None,
+            failure: None,
+        }
+    }
+
+    /// Whether a commit is under way.
+    pub(crate) fn is_committing(&self) -> bool {
+        self.commit.is_some()
+    }
+
+    /// Whether records may be sent now.
+    pub(crate) fn can_send(&self) -> bool {
+        self.producer == Producer::Ready && self.commit.is_none() && self.failure.is_none()
+    }
+
+    /// Takes a new producer epoch if there is none. Nothing is sent before it is there.
+    pub(crate) fn ensure_producer(&mut self, client: &mut dyn LogClient) {
+        if self.producer == Producer::Stale {
+            self.producer = Producer::Initialising(client.init_producer());
+        }
+    }
+
+    /// Sends batches, as part of a transaction where there are transactions.
+    pub(crate) fn send(
+        &mut self,
+        client: &mut dyn LogClient,
+        batches: Vec<(PartitionId, OpenBatch)>,
+    ) {
+        let is_sending = self.commit.as_ref().is_none_or(|commit| commit.phase == Phase::Sending);
+        assert!(is_sending, "nothing is sent between the offsets and the end of a transaction");
+        if !batches.is_empty() {
+            self.begin_transaction(client);
+        }
+        for (partition, batch) in batches {
+            let effect = client.send(partition, batch);
+            self.in_flight.insert(effect, partition);
+        }
+    }
+
+    fn begin_transaction(&mut self, client: &mut dyn LogClient) {
+        if self.is_transactional && !self.in_transaction {
+            client.begin_transaction();
+            self.in_transaction = true;
+        }
+    }
+
+    /// Begins a commit of what the tasks have prepared; `batches` is all that waits in the outbox.
+    pub(crate) fn begin(
+        &mut self,
+        client: &mut dyn LogClient,
+        prepared: BTreeMap<TaskId, Prepared>,
+        batches: Vec<(PartitionId, OpenBatch)>,
+        token: MemberToken,
+    ) {
+        assert!(self.commit.is_none(), "one commit ends before the next begins");
+        self.commit = Some(Commit { phase: Phase::Sending, prepared, token });
+        self.begin_transaction(client);
+        self.send(client, batches);
+    }
+
+    /// Takes the end of an effect. Effects of an abandoned producer are not known any more.
+    pub(crate) fn ended(&mut self, effect: EffectId, outcome: Outcome) {
+        if let Some(partition) = self.in_flight.remove(&effect) {
+            if let Outcome::Done { next_offset: Some(offset) } = outcome {
+                let end = self.ends.entry(partition).or_insert(offset);
+                *end = (*end).max(offset);
+            }
+            return self.note(outcome, "a send");
+        }
+        if self.producer == Producer::Initialising(effect) {
+            let is_done = matches!(outcome, Outcome::Done { .. });
+            self.producer = if is_done { Producer::Ready } else { Producer::Stale };
+            return self.note(outcome, "taking a producer epoch");
+        }
+        let Some(commit) = &mut self.commit else { return };
+        let is_done = matches!(outcome, Outcome::Done { .. });
+        match commit.phase {
+            Phase::Offsets(waiting) | Phase::Ending(waiting) if waiting != effect => {}
+            Phase::Offsets(_) if is_done => commit.phase = Phase::Done,
+            Phase::Ending(_) if is_done => {
+                commit.phase = Phase::Done;
+                self.in_transaction = false;
+            }
+            Phase::Offsets(_) => self.note(outcome, "committing offsets"),
+            Phase::Ending(_) => self.note(outcome, "ending the transaction"),
+            Phase::Sending | Phase::Done => {}
+        }
+    }
+
+    fn note(&mut self, outcome: Outcome, what: &str) {
+        let failure = match outcome {
+            Outcome::Done { .. } => return,
+            Outcome::Failed(WriteError::Fenced(why)) => CommitFailure::Fenced(why),
+            Outcome::Failed(WriteError::Abort(why)) => CommitFailure::Restart(why),
+            Outcome::Failed(WriteError::Record(why)) => {
+                CommitFailure::Fatal(format!("a result cannot be produced: {why}"))
+            }
+            Outcome::Failed(WriteError::Fatal(why)) => CommitFailure::Fatal(why),
+            Outcome::Unknown => CommitFailure::Restart(format!("the outcome of {what} is unknown")),
+        };
+        self.failure.get_or_insert(failure);
+    }
+
+    /// Moves the commit on as far as it goes.
+    ///
+    /// # Errors
+    ///
+    /// A send or the commit failed. Everything under way is forgotten, and the next producer epoch
+    /// aborts what the log holds of it.
+    pub(crate) fn advance(
+        &mut self,
+        client: &mut dyn LogClient,
+    ) -> Result<Option<Committed>, CommitFailure> {
+        if let Some(failure) = self.failure.take() {
+            self.reset();
+            return Err(failure);
+        }
+        let Some(commit) = &mut self.commit else { return Ok(None) };
+        if commit.phase == Phase::Sending && self.in_flight.is_empty() {
+            let offsets: Vec<_> =
+                commit.prepared.values().flat_map(|prepared| prepared.offsets.clone()).collect();
+            commit.phase = Phase::Offsets(client.commit_offsets(&offsets, &commit.token));
+            return Ok(None);
+        }
+        if commit.phase != Phase::Done {
+            return Ok(None);
+        }
+        if self.in_transaction {
+            commit.phase = Phase::Ending(client.end_transaction(End::Commit));
+            return Ok(None);
+        }
+        let commit = self.commit.take().expect("it was there a line above");
+        let ends = std::mem::take(&mut self.ends);
+        Ok(Some(Committed { tasks: commit.prepared, ends }))
+    }
+
+    /// Forgets everything under way.
+    pub(crate) fn reset(&mut self) {
+        self.commit = None;
+        self.failure = None;
+        self.in_flight.clear();
+        self.ends.clear();
+        self.in_transaction = false;
+        if self.is_transactional {
+            self.producer = Producer::Stale;
+        }
+    }
+
+    /// Whether everything that was sent has been acknowledged and no commit is under way.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.commit.is_none() && self.in_flight.is_empty()
+    }
+}

@@ -1,0 +1,109 @@
+//! What becomes of a record that failed? The policy decides: stop, drop and count, or dead-letter.
+//!
+//! A dead-letter record is the source record as it was fetched, with Kafka Streams' header names
+//! (KIP-1034), and it leaves in the same transaction as everything else.
+
+use std::sync::Arc;
+
+use crate::config::ErrorPolicy;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::log::{EncodedHeaders, RecordView, TopicPartition};
+use crate::operator::push::{Collector, OutRecord};
+
+/// A record that failed, and where.
+pub(crate) struct Refused<'a> {
+    pub(crate) partition: &'a TopicPartition,
+    pub(crate) view: RecordView<'a>,
+    pub(crate) error: BoxError,
+    /// The operator; `None` where the record could not be decoded.
+    pub(crate) node: Option<String>,
+}
+
+/// Applies a policy. `Ok` means that the record is dealt with.
+pub(crate) fn refuse(
+    policy: &ErrorPolicy,
+    refused: Refused<'_>,
+    collector: &mut dyn Collector,
+) -> Result<()> {
+    let Refused { partition, view, error, node } = refused;
+    match policy {
+        ErrorPolicy::Fail => Err(stopping(partition, view.offset, error, node)),
+        ErrorPolicy::Skip => {
+            tracing::warn!(%partition, offset = view.offset, node, "record skipped");
+            Ok(())
+        }
+        ErrorPolicy::DeadLetter(topic) => {
+            tracing::warn!(%partition, offset = view.offset, node, %topic, "record dead-lettered");
+            let headers = explain(partition, &view, &error)?;
+            let out = OutRecord {
+                timestamp: view.timestamp,
+                key: view.key,
+                partition_by: view.key,
+                value: view.value,
+                headers: headers.view(),
+            };
+            collector.append_to(topic, out)
+        }
+    }
+}
+
+/// The record's own headers and behind them why it is here.
+fn explain(
+    partition: &TopicPartition,
+    view: &RecordView<'_>,
+    error: &BoxError,
+) -> Result<EncodedHeaders> {
+    let mut headers = EncodedHeaders::new();
+    headers.copy_from(view.headers);
+    let root = error.source().map_or_else(|| error.to_string(), ToString::to_string);
+    let facts: [(&str, String); 6] = [
+        ("__streams.errors.exception", root),
+        ("__streams.errors.stacktrace", format!("{error:?}")),
+        ("__streams.errors.message", error.to_string()),
+        ("__streams.errors.topic", partition.topic.to_string()),
+        ("__streams.errors.partition", partition.partition.to_string()),
+        ("__streams.errors.offset", view.offset.to_string()),
+    ];
+    for (name, fact) in facts {
+        headers.push(name, Some(fact.as_bytes()));
+    }
+    Ok(headers)
+}
+
+#[cold]
+fn stopping(
+    partition: &TopicPartition,
+    offset: i64,
+    error: BoxError,
+    node: Option<String>,
+) -> Error {
+    let what = if node.is_some() { "processed" } else { "decoded" };
+    let message = format!(
+        "a record cannot be {what}, and the error policy is to fail; mend it, or set the policy to \
+         skip or dead-letter"
+    );
+    let failed = Error::new(ErrorKind::Data, message).caused_by(error);
+    let failed = failed.at_position(partition.clone(), offset);
+    match node {
+        Some(node) => failed.at_node(node),
+        None => failed,
+    }
+}
+
+/// The policies of an application, and of its topics where they have their own.
+#[derive(Clone, Debug)]
+pub(crate) struct Policies {
+    pub(crate) decode: ErrorPolicy,
+    pub(crate) process: ErrorPolicy,
+    pub(crate) produce: ErrorPolicy,
+    /// By source topic.
+    pub(crate) topics: Vec<(Arc<str>, ErrorPolicy)>,
+}
+
+impl Policies {
+    /// The policy for records of this topic that cannot be decoded.
+    pub(crate) fn decoding(&self, topic: &str) -> &ErrorPolicy {
+        let own = self.topics.iter().find(|(name, _)| &**name == topic);
+        own.map_or(&self.decode, |(_, policy)| policy)
+    }
+}

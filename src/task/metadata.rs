@@ -1,0 +1,95 @@
+//! What is stored beside a committed offset? Times that must survive a restart.
+//!
+//! The form is that of Kafka Streams: Base64 of `magic 2 | i64 partition time | map`, where the map
+//! is `i32 count | { i32 length | name | i64 value }`, or nothing if it is empty. Magic 1 has no
+//! map. Metadata of another form is ignored, as Kafka Streams does.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::time::Timestamp;
+
+/// The times of one partition and of the operators behind it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct CommitMetadata {
+    /// The largest timestamp of the partition.
+    pub(crate) partition_time: Timestamp,
+    /// The stream time that each windowed operator has observed, by the node's printed name.
+    pub(crate) node_times: Vec<(String, Timestamp)>,
+}
+
+impl Default for CommitMetadata {
+    fn default() -> Self {
+        Self { partition_time: Timestamp::UNKNOWN, node_times: Vec::new() }
+    }
+}
+
+impl CommitMetadata {
+    pub(crate) fn encode(&self) -> String {
+        let mut bytes = vec![2];
+        bytes.extend_from_slice(&self.partition_time.as_millis().to_be_bytes());
+        if !self.node_times.is_empty() {
+            bytes.extend_from_slice(&(self.node_times.len() as i32).to_be_bytes());
+        }
+        for (name, time) in &self.node_times {
+            bytes.extend_from_slice(&(name.len() as i32).to_be_bytes());
+            bytes.extend_from_slice(name.as_bytes());
+            bytes.extend_from_slice(&time.as_millis().to_be_bytes());
+        }
+        STANDARD.encode(bytes)
+    }
+
+    pub(crate) fn decode(text: &str) -> Self {
+        let bytes = STANDARD.decode(text).unwrap_or_default();
+        parse(&bytes).unwrap_or_default()
+    }
+}
+
+fn parse(bytes: &[u8]) -> Option<CommitMetadata> {
+    let (magic, rest) = bytes.split_first()?;
+    let (time, mut rest) = rest.split_first_chunk::<8>()?;
+    let partition_time = Timestamp::from_millis(i64::from_be_bytes(*time));
+    let mut node_times = Vec::new();
+    if *magic == 2 && !rest.is_empty() {
+        let (count, mut entries) = rest.split_first_chunk::<4>()?;
+        for _ in 0..i32::from_be_bytes(*count) {
+            let (length, behind) = entries.split_first_chunk::<4>()?;
+            let length = usize::try_from(i32::from_be_bytes(*length)).ok()?;
+            let (name, behind) = behind.split_at_checked(length)?;
+            let (time, behind) = behind.split_first_chunk::<8>()?;
+            let name = std::str::from_utf8(name).ok()?.to_owned();
+            node_times.push((name, Timestamp::from_millis(i64::from_be_bytes(*time))));
+            entries = behind;
+        }
+        rest = entries;
+    }
+    let is_known = matches!(magic, 1 | 2);
+    (is_known && rest.is_empty()).then_some(CommitMetadata { partition_time, node_times })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_survive_the_text_form() {
+        let node_times = vec![("KSTREAM-AGGREGATE-0000000003".to_owned(), Timestamp::ZERO)];
+        let metadata = CommitMetadata { partition_time: Timestamp::from_millis(17), node_times };
+        assert_eq!(CommitMetadata::decode(&metadata.encode()), metadata);
+    }
+
+    #[test]
+    fn metadata_of_kafka_streams_without_a_map_is_read() {
+        let bytes = [1, 0, 0, 0, 0, 0, 0, 0, 9];
+        let metadata = CommitMetadata::decode(&STANDARD.encode(bytes));
+        assert_eq!(metadata.partition_time, Timestamp::from_millis(9));
+    }
+
+    #[test]
+    fn foreign_metadata_is_ignored() {
+        for text in ["", "hello", "!!", "AgAA", "AgAAAAAAAAAJ/////w=="] {
+            let metadata = CommitMetadata::decode(text);
+            assert!(metadata.node_times.is_empty(), "{text}");
+        }
+    }
+}
