@@ -98,7 +98,6 @@ pub(crate) struct TaskBuilder {
     pub(crate) partition: u32,
     handles: HashMap<Arc<str>, StoreHandle>,
     shared: HashMap<NodeId, Box<dyn Any>>,
-    typed_stores: HashMap<Arc<str>, Box<dyn Any>>,
     saved_times: HashMap<NodeId, Timestamp>,
     pub(crate) parts: TaskParts,
 }
@@ -110,12 +109,22 @@ pub(crate) struct TaskParts {
     pub(crate) targets: Vec<TopicRef>,
     /// The stores in the order in which they were opened.
     pub(crate) stores: Vec<(StoreIndex, Shared<dyn Store>)>,
+    /// The same stores by name, as `Shared` of their types: for operators that share a store, and
+    /// for tests and queries that look into it.
+    pub(crate) typed_stores: HashMap<Arc<str>, Box<dyn Any>>,
     /// Operators that keep results back, with their nodes; flushed in ascending order of node.
     pub(crate) flushes: Vec<(NodeId, Shared<dyn FlushResults>)>,
     /// Timers.
     pub(crate) punctuations: Shared<PunctuationQueue>,
     /// The stream time that windowed operators have observed; survives in the committed metadata.
     pub(crate) times: Vec<(NodeId, Rc<Cell<Timestamp>>)>,
+}
+
+impl TaskParts {
+    /// A store that was opened with this type.
+    pub(crate) fn store<S: 'static>(&self, name: &str) -> Option<Shared<S>> {
+        self.typed_stores.get(name)?.downcast_ref::<Shared<S>>().map(Rc::clone)
+    }
 }
 
 impl TaskBuilder {
@@ -132,7 +141,6 @@ impl TaskBuilder {
             partition,
             handles,
             shared: HashMap::new(),
-            typed_stores: HashMap::new(),
             saved_times,
             parts: TaskParts::default(),
         }
@@ -180,14 +188,14 @@ impl TaskBuilder {
         name: &Arc<str>,
         open: impl FnOnce(StoreHandle) -> S,
     ) -> Shared<S> {
-        if let Some(store) = self.typed_stores.get(name) {
+        if let Some(store) = self.parts.typed_stores.get(name) {
             let store = store.downcast_ref::<Shared<S>>();
             return Rc::clone(store.expect("a store is opened with one type"));
         }
         let handle = self.handles.get(name).expect("the task opened every store of its plan");
         let index = handle.index;
         let store = Rc::new(RefCell::new(open(handle.clone())));
-        self.typed_stores.insert(Arc::clone(name), Box::new(Rc::clone(&store)));
+        self.parts.typed_stores.insert(Arc::clone(name), Box::new(Rc::clone(&store)));
         self.parts.stores.push((index, Rc::clone(&store) as Shared<dyn Store>));
         store
     }

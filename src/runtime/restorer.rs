@@ -30,7 +30,7 @@ use crate::log::{
 use crate::runtime::command::{OpenedInput, OpenedTask, Report};
 use crate::runtime::worker::Next;
 use crate::state::{Backend, Restore, StateDirectory, StoreIndex, StoreToRestore};
-use crate::task::active::TaskEnvironment;
+use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
 use crate::topic::OffsetReset;
@@ -215,10 +215,10 @@ impl Restorer {
     /// What the group has committed for the task's inputs.
     fn committed(&self, task: TaskId) -> Result<Vec<Option<CommittedOffset>>> {
         let environment = &self.setup.environment;
-        let ids: Vec<_> = environment
-            .inputs(task)
+        let inputs = environment.inputs(task)?;
+        let ids: Vec<_> = inputs
             .iter()
-            .map(|(partition, _)| environment.catalog.ids().id(partition))
+            .map(|(_, partition, _)| environment.catalog.ids().id(partition))
             .collect();
         let group = &self.setup.config.application_id;
         environment.catalog.admin().committed(group, &ids).map_err(unanswered)
@@ -285,8 +285,8 @@ impl Restorer {
         task: TaskId,
         committed: &[Option<CommittedOffset>],
     ) -> Result<Vec<OpenedInput>> {
-        let inputs = self.setup.environment.inputs(task);
-        let positioned = inputs.into_iter().zip(committed).map(|((partition, reset), committed)| {
+        let inputs = self.setup.environment.inputs(task)?;
+        let positioned = inputs.into_iter().zip(committed).map(|((_, partition, reset), committed)| {
             let (position, metadata) = match committed {
                 Some(known) => (known.offset, CommitMetadata::decode(&known.metadata)),
                 None => (self.reset_position(&partition, reset)?, CommitMetadata::default()),

@@ -24,8 +24,9 @@ use crate::operator::punctuation::PunctuationType;
 use crate::runtime::command::{Command, OpenedTask, Report, WorkerId};
 use crate::runtime::task_setup;
 use crate::state::SharedBackend;
-use crate::task::active::{Now, Task, TaskEnvironment};
+use crate::task::active::{Now, Task};
 use crate::task::commit::{CommitFailure, Committed, Committer};
+use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Outbox;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
@@ -118,6 +119,20 @@ impl Worker {
 
     pub(crate) fn waker(&self) -> crate::log::Waker {
         self.client.waker()
+    }
+
+    /// Whether nothing is under way: nothing waits to be sent, acknowledged or committed.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.committer.is_idle() && self.outbox.is_empty()
+    }
+
+    /// Whether a commit would carry anything.
+    pub(crate) fn is_dirty(&self) -> bool {
+        self.tasks.values().any(Task::is_dirty)
+    }
+
+    pub(crate) fn environment(&self) -> &TaskEnvironment {
+        &self.setup.environment
     }
 
     pub(crate) fn tasks(&self) -> impl Iterator<Item = &Task> {

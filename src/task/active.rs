@@ -14,33 +14,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::catalog::Catalog;
 use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
 use crate::operator::build::{TaskParts};
 use crate::operator::punctuation::{Due, PunctuationType};
 use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
 use crate::state::{SharedBackend, StoreIndex, WriteBatch};
-use crate::task::dead_letter::{Policies, Refused, refuse};
+use crate::task::dead_letter::{Refused, refuse};
+use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::task::outbox::{Outbox, Targets, TaskOutbox};
 use crate::task::partition_queue::PartitionQueue;
 use crate::time::{Instant, Timestamp};
-use crate::topology::{NodeId, TaskId};
-
-/// What a task shares with the others of its application.
-pub(crate) struct TaskEnvironment {
-    pub(crate) catalog: Arc<Catalog>,
-    pub(crate) policies: Policies,
-    /// The printed names of the plan's nodes, by id.
-    pub(crate) node_names: Vec<String>,
-    pub(crate) max_task_idle: Option<Duration>,
-}
-
-impl TaskEnvironment {
-    fn node_name(&self, node: NodeId) -> String {
-        self.node_names.get(node.index()).cloned().unwrap_or_default()
-    }
-}
+use crate::topology::TaskId;
 
 /// A running task.
 pub(crate) struct Task {
@@ -119,6 +104,11 @@ impl Task {
 
     pub(crate) fn queues_mut(&mut self) -> &mut [PartitionQueue] {
         &mut self.queues
+    }
+
+    /// A store of this task, to look into.
+    pub(crate) fn store<S: 'static>(&self, name: &str) -> Option<std::rc::Rc<std::cell::RefCell<S>>> {
+        self.parts.store(name)
     }
 
     pub(crate) fn stream_time(&self) -> Timestamp {

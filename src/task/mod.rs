@@ -3,6 +3,7 @@
 pub(crate) mod active;
 pub(crate) mod commit;
 pub(crate) mod dead_letter;
+pub(crate) mod environment;
 pub(crate) mod metadata;
 pub(crate) mod outbox;
 pub(crate) mod partition_queue;

@@ -1,0 +1,94 @@
+//! How does an opened task become a running one? On the worker, from the topology's factories.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use crate::dsl::Topology;
+use crate::error::{Error, ErrorKind, Result};
+use crate::operator::build::TaskBuilder;
+use crate::runtime::command::{OpenedInput, OpenedTask};
+use crate::state::{SharedBackend, StoreHandle, StoreIndex};
+use crate::task::active::{Task, TaskBlueprint};
+use crate::task::environment::TaskEnvironment;
+use crate::task::outbox::Targets;
+use crate::task::partition_queue::PartitionQueue;
+use crate::time::Timestamp;
+use crate::topology::NodeId;
+
+/// Clean entries that a store may hold in memory.
+const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
+/// Builds the operators of a task over its restored stores and its positions.
+pub(crate) fn build(
+    topology: &Topology,
+    environment: &Arc<TaskEnvironment>,
+    opened: OpenedTask,
+) -> Result<Task> {
+    let OpenedTask { id, backend, inputs } = opened;
+    let backend: SharedBackend = Rc::new(RefCell::new(backend));
+    let handles = handles(environment, id, &backend);
+    let times = node_times(environment, &inputs);
+    let mut builder = TaskBuilder::new(id.to_string().into(), id.partition, handles, times);
+    let mut queues = Vec::new();
+    for (node, partition, _) in environment.inputs(id)? {
+        let source = topology.source(node).build(&mut builder);
+        let input = inputs.iter().find(|input| input.partition == partition);
+        let input = input.ok_or_else(|| {
+            Error::new(ErrorKind::Bug, format!("no position is known for `{partition}`"))
+        })?;
+        let partition_id = environment.catalog.ids().id(&partition);
+        let time = input.metadata.partition_time;
+        queues.push(PartitionQueue::new(partition_id, partition, source, input.position, time));
+    }
+    let changelogs = environment.changelogs(id)?;
+    let changelogs = changelogs.into_iter().map(|(store, partition, _)| (store, partition));
+    let targets = builder.parts.targets.iter();
+    let targets = targets.map(|topic| environment.catalog.topic(&environment.topic_name(topic)));
+    let blueprint = TaskBlueprint {
+        id,
+        queues,
+        changelogs: changelogs.collect(),
+        targets: Targets::new(targets.collect::<Result<_>>()?),
+        parts: builder.parts,
+        backend,
+    };
+    Ok(Task::new(blueprint, Arc::clone(environment)))
+}
+
+fn handles(
+    environment: &TaskEnvironment,
+    id: crate::topology::TaskId,
+    backend: &SharedBackend,
+) -> HashMap<Arc<str>, StoreHandle> {
+    let stores = environment.stores(id).into_iter().enumerate();
+    let handle = |(index, spec): (usize, crate::topology::StoreSpec)| {
+        let name = Arc::clone(&spec.name);
+        let handle = StoreHandle {
+            index: StoreIndex(index as u32),
+            name: Arc::clone(&name),
+            backend: Rc::clone(backend),
+            changelog: spec.changelog,
+            cache_bytes: STORE_CACHE_BYTES,
+        };
+        (name, handle)
+    };
+    stores.map(handle).collect()
+}
+
+/// The times that operators had observed at the last commit. Every input's metadata holds them
+/// all; they differ where one partition was committed later, and the largest is right.
+fn node_times(
+    environment: &TaskEnvironment,
+    inputs: &[OpenedInput],
+) -> HashMap<NodeId, Timestamp> {
+    let mut times = HashMap::new();
+    for (name, time) in inputs.iter().flat_map(|input| &input.metadata.node_times) {
+        if let Some(node) = environment.node_named(name) {
+            let known = times.entry(node).or_insert(*time);
+            *known = Timestamp::max(*known, *time);
+        }
+    }
+    times
+}

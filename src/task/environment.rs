@@ -1,0 +1,132 @@
+//! What do the tasks of an application share? Names, partitions, policies.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::Result;
+use crate::log::catalog::Catalog;
+use crate::log::{PartitionId, TopicPartition};
+use crate::state::StoreIndex;
+use crate::task::dead_letter::Policies;
+use crate::topic::OffsetReset;
+use crate::topology::{
+    Node, NodeId, Plan, StoreSpec, Subtopology, TaskId, TopicRef, changelog_topic, subtopologies,
+};
+
+/// What a task shares with the others of its application.
+pub(crate) struct TaskEnvironment {
+    pub(crate) catalog: Arc<Catalog>,
+    pub(crate) policies: Policies,
+    pub(crate) max_task_idle: Option<Duration>,
+    application_id: String,
+    plan: Plan,
+    parts: Vec<Subtopology>,
+    node_names: Vec<String>,
+}
+
+impl TaskEnvironment {
+    pub(crate) fn new(config: &Config, plan: &Plan, catalog: Arc<Catalog>) -> Self {
+        let application_id = config.application_id.clone();
+        let own = plan.nodes().iter().filter_map(|node| node.source.as_ref()).filter_map(|source| {
+            let policy = source.on_error.clone()?;
+            Some((source.topic.resolve(&application_id), policy))
+        });
+        let policies = Policies {
+            decode: config.on_decode_error.clone(),
+            process: config.on_process_error.clone(),
+            produce: config.on_produce_error.clone(),
+            topics: own.collect(),
+        };
+        Self {
+            catalog,
+            policies,
+            max_task_idle: config.max_task_idle,
+            plan: plan.clone(),
+            parts: subtopologies(plan),
+            node_names: plan.nodes().iter().map(Node::to_string).collect(),
+            application_id,
+        }
+    }
+
+    pub(crate) fn node_name(&self, node: NodeId) -> String {
+        self.node_names.get(node.index()).cloned().unwrap_or_default()
+    }
+
+    /// The node that prints like this.
+    pub(crate) fn node_named(&self, name: &str) -> Option<NodeId> {
+        let index = self.node_names.iter().position(|known| known == name)?;
+        self.plan.nodes().get(index).map(|node| node.id)
+    }
+
+    pub(crate) fn part(&self, task: TaskId) -> &Subtopology {
+        self.parts.get(task.subtopology.index()).expect("a task is one of a known sub-topology")
+    }
+
+    pub(crate) fn parts(&self) -> &[Subtopology] {
+        &self.parts
+    }
+
+    /// The topic's name in the log.
+    pub(crate) fn topic_name(&self, topic: &TopicRef) -> Arc<str> {
+        topic.resolve(&self.application_id)
+    }
+
+    /// The task's stores; the position of each is its index.
+    pub(crate) fn stores(&self, task: TaskId) -> Vec<StoreSpec> {
+        let names = &self.part(task).stores;
+        let spec = |name| self.plan.stores().iter().find(|spec| spec.name == *name);
+        names.iter().filter_map(spec).cloned().collect()
+    }
+
+    /// The stores that have a changelog, with its partition.
+    pub(crate) fn changelogs(
+        &self,
+        task: TaskId,
+    ) -> Result<Vec<(StoreIndex, PartitionId, StoreSpec)>> {
+        let mut changelogs = Vec::new();
+        for (index, spec) in self.stores(task).into_iter().enumerate() {
+            if spec.changelog {
+                let topic = changelog_topic(&self.application_id, &spec.name);
+                let partitions = self.catalog.topic(&topic)?;
+                let partition = partitions[task.partition as usize];
+                changelogs.push((StoreIndex(index as u32), partition, spec));
+            }
+        }
+        Ok(changelogs)
+    }
+
+    /// The source nodes that this task runs, with the partition that each reads.
+    pub(crate) fn inputs(&self, task: TaskId) -> Result<Vec<(NodeId, TopicPartition, OffsetReset)>> {
+        let mut inputs = Vec::new();
+        for node in &self.part(task).sources {
+            let source = self.plan.node(*node).source.as_ref().expect("a source has a topic");
+            let topic = self.topic_name(&source.topic);
+            if (task.partition as usize) < self.catalog.topic(&topic)?.len() {
+                let partition = TopicPartition::new(topic, task.partition);
+                inputs.push((*node, partition, source.offset_reset));
+            }
+        }
+        Ok(inputs)
+    }
+
+    /// Every task of the application.
+    pub(crate) fn tasks(&self) -> Result<Vec<TaskId>> {
+        let mut tasks = Vec::new();
+        for part in &self.parts {
+            let mut count = 0;
+            for topic in &part.source_topics {
+                count = count.max(self.catalog.topic(&self.topic_name(topic))?.len());
+            }
+            tasks.extend((0..count as u32).map(|partition| TaskId::new(part.id, partition)));
+        }
+        Ok(tasks)
+    }
+
+    /// Whether this is the partition of a repartition topic, whose committed records can go.
+    pub(crate) fn is_repartition(&self, topic: &str) -> bool {
+        let names = self.plan.repartitions().iter().map(|spec| &spec.name);
+        let topics = names.map(|name| self.topic_name(&TopicRef::Repartition(Arc::clone(name))));
+        topics.into_iter().any(|known| &*known == topic)
+    }
+}

@@ -1,0 +1,5 @@
+//! How is a pipeline tested? With the production code, in process, under a clock that stands still.
+
+mod driver;
+
+pub use driver::{TestInput, TestOutput, TopologyTestDriver};
