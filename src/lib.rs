@@ -1,18 +1,24 @@
 //! Stream processing embedded in your application.
 
 pub mod config;
+mod dsl;
 pub mod error;
 pub mod group;
 pub mod log;
+mod operator;
 pub mod record;
+mod runtime;
 pub mod serde;
 pub mod state;
+mod task;
+pub mod testing;
 pub mod time;
 pub mod topic;
 pub mod topology;
 pub mod window;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
+pub use dsl::{Grouped, KGroupedStream, KStream, KTable, Materialized, StreamsBuilder, Topology};
 pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError, TopologyErrors};
 pub use record::{Change, Data, Headers, Record};
 pub use serde::{Codec, Key, Value};

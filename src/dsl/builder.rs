@@ -43,9 +43,9 @@ impl StreamsBuilder {
     ///
     /// Every problem at once: names used twice or invalid, a topic read twice, no source at all.
     pub fn build(self) -> Result<Topology, TopologyErrors> {
-        let (plan, sources) = self.draft.with(|draft| {
-            (std::mem::take(&mut draft.plan), std::mem::take(&mut draft.sources))
-        });
+        let (plan, sources) = self
+            .draft
+            .with(|draft| (std::mem::take(&mut draft.plan), std::mem::take(&mut draft.sources)));
         crate::topology::check_names(&plan)?;
         Ok(Topology(Arc::new(Inner { plan, sources })))
     }

@@ -42,7 +42,11 @@ impl<K: Data, V: Data> Materialized<K, V> {
     /// A store of this name with codecs of your own.
     #[doc(alias = "withKeySerde")]
     #[doc(alias = "withValueSerde")]
-    pub fn with_codecs(name: impl Into<Arc<str>>, key: impl Codec<K>, value: impl Codec<V>) -> Self {
+    pub fn with_codecs(
+        name: impl Into<Arc<str>>,
+        key: impl Codec<K>,
+        value: impl Codec<V>,
+    ) -> Self {
         Self {
             name: name.into(),
             key: Arc::new(key),

@@ -107,7 +107,11 @@ impl<K: Data, V: Data> KStream<K, V> {
         f: impl Fn(&K, &V) -> K2 + Send + Sync + 'static,
     ) -> KStream<K2, V> {
         self.map_node(Node::new("KSTREAM-KEY-SELECT").changing_key(), move |record| {
-            Ok(Record { key: f(&record.key, &record.value), value: record.value, timestamp: record.timestamp })
+            Ok(Record {
+                key: f(&record.key, &record.value),
+                value: record.value,
+                timestamp: record.timestamp,
+            })
         })
     }
 
@@ -126,13 +130,15 @@ impl<K: Data, V: Data> KStream<K, V> {
         &self,
         f: impl Fn(K, V) -> I + Send + Sync + 'static,
     ) -> KStream<K2, V2> {
-        let f = Arc::new(move |record: Record<K, V>, emit: crate::operator::flat_map::EmitFn<'_, K2, V2>| {
-            let timestamp = record.timestamp;
-            for (key, value) in f(record.key, record.value) {
-                emit(Record { key, value, timestamp })?;
-            }
-            Ok(Ok(()))
-        });
+        let f = Arc::new(
+            move |record: Record<K, V>, emit: crate::operator::flat_map::EmitFn<'_, K2, V2>| {
+                let timestamp = record.timestamp;
+                for (key, value) in f(record.key, record.value) {
+                    emit(Record { key, value, timestamp })?;
+                }
+                Ok(Ok(()))
+            },
+        );
         let node = Node::new("KSTREAM-FLATMAP").changing_key();
         KStream { port: self.port.attach(node, |output| FlatMap { f, output }) }
     }
@@ -143,13 +149,15 @@ impl<K: Data, V: Data> KStream<K, V> {
         &self,
         f: impl Fn(V) -> I + Send + Sync + 'static,
     ) -> KStream<K, V2> {
-        let f = Arc::new(move |record: Record<K, V>, emit: crate::operator::flat_map::EmitFn<'_, K, V2>| {
-            let Record { key, value, timestamp } = record;
-            for value in f(value) {
-                emit(Record { key: key.clone(), value, timestamp })?;
-            }
-            Ok(Ok(()))
-        });
+        let f = Arc::new(
+            move |record: Record<K, V>, emit: crate::operator::flat_map::EmitFn<'_, K, V2>| {
+                let Record { key, value, timestamp } = record;
+                for value in f(value) {
+                    emit(Record { key: key.clone(), value, timestamp })?;
+                }
+                Ok(Ok(()))
+            },
+        );
         let node = Node::new("KSTREAM-FLATMAPVALUES");
         KStream { port: self.port.attach(node, |output| FlatMap { f, output }) }
     }

@@ -8,8 +8,8 @@
 //! - A record that fails is dropped at the failing node only: [`Cx::fail`] notes the failure and
 //!   the task applies the error policy after the source record is through.
 
-use std::rc::Rc;
 use std::cell::RefCell;
+use std::rc::Rc;
 
 use crate::error::{BoxError, Result};
 use crate::log::{EncodedHeaders, HeadersView};

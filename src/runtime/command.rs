@@ -56,3 +56,6 @@ pub(crate) enum Report {
     /// The worker has closed its tasks and ended, as it was told.
     Stopped(WorkerId),
 }
+
+/// Where a worker and the restorer report to.
+pub(crate) type ReportTo = Box<dyn Fn(Report) + Send>;

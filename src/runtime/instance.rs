@@ -10,7 +10,7 @@ use crate::config::Config;
 use crate::dsl::Topology;
 use crate::error::{Error, Result};
 use crate::log::{ClientConfig, Isolation, Log, MemberToken};
-use crate::runtime::command::{Command, Report, WorkerId};
+use crate::runtime::command::{Command, Report, ReportTo, WorkerId};
 use crate::runtime::restorer::{RestoreCommand, Restorer, RestorerSetup};
 use crate::runtime::worker::{Next, Worker, WorkerSetup};
 use crate::state::StateDirectory;
@@ -31,7 +31,7 @@ pub(crate) struct Parts {
 }
 
 impl Parts {
-    /// A worker with the end at which it takes commands.
+    /// A worker; made on the thread that will turn it.
     ///
     /// # Errors
     ///
@@ -39,9 +39,9 @@ impl Parts {
     pub(crate) fn worker(
         &self,
         id: WorkerId,
-        reports: &Sender<Report>,
-    ) -> Result<(Worker, Sender<Command>)> {
-        let (commands, receiver) = unbounded();
+        commands: Receiver<Command>,
+        reports: ReportTo,
+    ) -> Result<Worker> {
         let is_exactly_once = self.config.is_exactly_once();
         let client = self.log.client(self.client_config(
             format!("{}-worker-{}", self.config.application_id, id.0),
@@ -58,22 +58,22 @@ impl Parts {
             environment: Arc::clone(&self.environment),
             clock: Arc::clone(&self.clock),
             token: Arc::clone(&self.token),
-            commands: receiver,
-            reports: reports.clone(),
+            commands,
+            reports,
         };
-        Ok((Worker::new(setup, client), commands))
+        Ok(Worker::new(setup, client))
     }
 
-    /// The restorer with the end at which it takes commands.
+    /// The restorer; made on the thread that will turn it.
     ///
     /// # Errors
     ///
     /// The log refuses the client.
     pub(crate) fn restorer(
         &self,
-        reports: &Sender<Report>,
-    ) -> Result<(Restorer, Sender<RestoreCommand>)> {
-        let (commands, receiver) = unbounded();
+        commands: Receiver<RestoreCommand>,
+        reports: ReportTo,
+    ) -> Result<Restorer> {
         let name = format!("{}-restorer", self.config.application_id);
         let client = self.log.client(self.client_config(name, None)).map_err(|error| {
             let message = "the restorer cannot connect to the log";
@@ -84,10 +84,10 @@ impl Parts {
             environment: Arc::clone(&self.environment),
             directory: Arc::clone(&self.directory),
             clock: Arc::clone(&self.clock),
-            commands: receiver,
-            reports: reports.clone(),
+            commands,
+            reports,
         };
-        Ok((Restorer::new(setup, client), commands))
+        Ok(Restorer::new(setup, client))
     }
 
     /// The id that fences this worker's own past after a restart of the process.
@@ -128,8 +128,13 @@ impl Instance {
     /// Opens these tasks; they run after enough turns.
     pub(crate) fn start(parts: &Parts, tasks: &[TaskId]) -> Result<Self> {
         let (sender, reports) = unbounded();
-        let (worker, to_worker) = parts.worker(WorkerId(0), &sender)?;
-        let (restorer, to_restorer) = parts.restorer(&sender)?;
+        let report_to = |sender: Sender<Report>| -> ReportTo {
+            Box::new(move |report| drop(sender.send(report)))
+        };
+        let (to_worker, commands) = unbounded();
+        let worker = parts.worker(WorkerId(0), commands, report_to(sender.clone()))?;
+        let (to_restorer, commands) = unbounded();
+        let restorer = parts.restorer(commands, report_to(sender))?;
         for task in tasks {
             let command = RestoreCommand::Open { task: *task, backend: None };
             to_restorer.send(command).expect("the restorer is held here");

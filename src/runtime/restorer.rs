@@ -20,16 +20,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{
     CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
 };
-use crate::runtime::command::{OpenedInput, OpenedTask, Report};
+use crate::runtime::command::{OpenedInput, OpenedTask, Report, ReportTo};
 use crate::runtime::worker::Next;
-use crate::state::{Backend, Restore, StateDirectory, StoreIndex, StoreToRestore};
+use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
@@ -60,7 +60,7 @@ pub(crate) struct RestorerSetup {
     pub(crate) directory: Arc<StateDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) commands: Receiver<RestoreCommand>,
-    pub(crate) reports: Sender<Report>,
+    pub(crate) reports: ReportTo,
 }
 
 /// Opens tasks, several at a time.
@@ -75,8 +75,14 @@ pub(crate) struct Restorer {
 
 enum Job {
     /// To be begun, or begun again, at a time.
-    Waiting { backend: Option<Box<dyn Backend>>, until: Instant },
-    Restoring { restore: Box<Restore>, committed: Vec<Option<CommittedOffset>> },
+    Waiting {
+        backend: Option<Box<dyn Backend>>,
+        until: Instant,
+    },
+    Restoring {
+        restore: Box<Restore>,
+        committed: Vec<Option<CommittedOffset>>,
+    },
 }
 
 impl Restorer {
@@ -105,7 +111,8 @@ impl Restorer {
             self.step(*task, now, Self::begin);
         }
         let moved = self.poll(now);
-        let finished: Vec<TaskId> = self.jobs.iter().filter(|(_, job)| job.is_restored()).map(|(task, _)| *task).collect();
+        let finished: Vec<TaskId> =
+            self.jobs.iter().filter(|(_, job)| job.is_restored()).map(|(task, _)| *task).collect();
         for task in &finished {
             self.step(*task, now, Self::finish);
         }
@@ -244,7 +251,12 @@ impl Restorer {
         moved
     }
 
-    fn take_event(&mut self, job: &mut Option<Job>, store: StoreIndex, event: LogEvent) -> Result<()> {
+    fn take_event(
+        &mut self,
+        job: &mut Option<Job>,
+        store: StoreIndex,
+        event: LogEvent,
+    ) -> Result<()> {
         let Some(Job::Restoring { restore, .. }) = job else { return Ok(()) };
         match event {
             LogEvent::Fetched(batch) => restore.batch(store, &batch).map_err(|error| {
@@ -265,9 +277,12 @@ impl Restorer {
     fn finish(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
         self.stop_reading(task);
         let Some(Job::Restoring { restore, committed }) = job.take() else { return Ok(()) };
-        let (restored, backend) = (restore.restored(), restore.finish().map_err(|error| {
-            Error::new(ErrorKind::Fatal, "restored state cannot be written").caused_by(error)
-        })?);
+        let (restored, backend) = (
+            restore.restored(),
+            restore.finish().map_err(|error| {
+                Error::new(ErrorKind::Fatal, "restored state cannot be written").caused_by(error)
+            })?,
+        );
         let again = self.committed(task);
         let is_settled = again.as_ref().is_ok_and(|again| *again == committed);
         if !is_settled {
@@ -286,13 +301,14 @@ impl Restorer {
         committed: &[Option<CommittedOffset>],
     ) -> Result<Vec<OpenedInput>> {
         let inputs = self.setup.environment.inputs(task)?;
-        let positioned = inputs.into_iter().zip(committed).map(|((_, partition, reset), committed)| {
-            let (position, metadata) = match committed {
-                Some(known) => (known.offset, CommitMetadata::decode(&known.metadata)),
-                None => (self.reset_position(&partition, reset)?, CommitMetadata::default()),
-            };
-            Ok(OpenedInput { partition, position, metadata })
-        });
+        let positioned =
+            inputs.into_iter().zip(committed).map(|((_, partition, reset), committed)| {
+                let (position, metadata) = match committed {
+                    Some(known) => (known.offset, CommitMetadata::decode(&known.metadata)),
+                    None => (self.reset_position(&partition, reset)?, CommitMetadata::default()),
+                };
+                Ok(OpenedInput { partition, position, metadata })
+            });
         positioned.collect()
     }
 
@@ -327,8 +343,7 @@ impl Restorer {
     }
 
     fn report(&self, report: Report) {
-        // The receiver is gone only when the application is gone, and then no one listens.
-        drop(self.setup.reports.send(report));
+        (self.setup.reports)(report);
     }
 }
 
@@ -347,9 +362,14 @@ impl Job {
 }
 
 /// Where restoring a store begins: behind what it holds, if that fits the changelog.
-fn start_offset(backend: &mut dyn Backend, store: StoreIndex, earliest: i64, end: i64) -> Result<i64> {
-    let damaged = |error| {
-        Error::new(ErrorKind::Fatal, "local state cannot be read").caused_by::<crate::state::StateError>(error)
+fn start_offset(
+    backend: &mut dyn Backend,
+    store: StoreIndex,
+    earliest: i64,
+    end: i64,
+) -> Result<i64> {
+    let damaged = |error: StateError| {
+        Error::new(ErrorKind::Fatal, "local state cannot be read").caused_by(error)
     };
     let Some(held) = backend.changelog_offset(store).map_err(damaged)? else { return Ok(earliest) };
     if (earliest..=end).contains(&held) {

@@ -79,10 +79,7 @@ fn handles(
 
 /// The times that operators had observed at the last commit. Every input's metadata holds them
 /// all; they differ where one partition was committed later, and the largest is right.
-fn node_times(
-    environment: &TaskEnvironment,
-    inputs: &[OpenedInput],
-) -> HashMap<NodeId, Timestamp> {
+fn node_times(environment: &TaskEnvironment, inputs: &[OpenedInput]) -> HashMap<NodeId, Timestamp> {
     let mut times = HashMap::new();
     for (name, time) in inputs.iter().flat_map(|input| &input.metadata.node_times) {
         if let Some(node) = environment.node_named(name) {

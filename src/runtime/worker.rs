@@ -15,13 +15,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Receiver;
 
 use crate::config::Config;
+use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError};
 use crate::operator::punctuation::PunctuationType;
-use crate::runtime::command::{Command, OpenedTask, Report, WorkerId};
+use crate::runtime::command::{Command, OpenedTask, Report, ReportTo, WorkerId};
 use crate::runtime::task_setup;
 use crate::state::SharedBackend;
 use crate::task::active::{Now, Task};
@@ -30,7 +31,6 @@ use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Outbox;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
-use crate::dsl::Topology;
 
 /// What a worker needs to know of its application.
 pub(crate) struct WorkerSetup {
@@ -41,7 +41,7 @@ pub(crate) struct WorkerSetup {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) token: Arc<std::sync::Mutex<MemberToken>>,
     pub(crate) commands: Receiver<Command>,
-    pub(crate) reports: Sender<Report>,
+    pub(crate) reports: ReportTo,
 }
 
 /// A worker: tasks, the client they share, and the way out.
@@ -54,6 +54,8 @@ pub(crate) struct Worker {
     outbox: Outbox,
     committer: Committer,
     last_commit: Instant,
+    /// Whether the control plane asked for a commit before the interval is over.
+    commit_asked: bool,
     /// Tasks that close as soon as their work is committed.
     closing: BTreeSet<TaskId>,
     /// Whether the worker ends once its tasks are closed.
@@ -84,6 +86,7 @@ impl Worker {
             outbox: Outbox::default(),
             committer,
             last_commit,
+            commit_asked: false,
             closing: BTreeSet::new(),
             stopping: false,
             events: Vec::new(),
@@ -98,7 +101,7 @@ impl Worker {
     pub(crate) fn turn(&mut self) -> Result<Next> {
         let clock = &self.setup.clock;
         let now = Now { wall_clock: clock.timestamp(), instant: clock.instant() };
-        self.take_commands(now)?;
+        self.take_commands()?;
         self.poll(now)?;
         self.advance_commit(now)?;
         let processed = self.process(now)?;
@@ -139,7 +142,7 @@ impl Worker {
         self.tasks.values()
     }
 
-    fn take_commands(&mut self, now: Now) -> Result<()> {
+    fn take_commands(&mut self) -> Result<()> {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
                 Command::Start(opened) => self.start(*opened)?,
@@ -147,13 +150,12 @@ impl Worker {
                     self.closing.insert(task);
                 }
                 Command::Abandon(task) => self.abandon(task),
-                Command::Commit => self.last_commit = Instant::default(),
+                Command::Commit => self.commit_asked = true,
                 Command::Stop => {
                     self.stopping = true;
                     self.closing.extend(self.tasks.keys().copied());
                 }
             }
-            let _ = now;
         }
         Ok(())
     }
@@ -275,6 +277,7 @@ impl Worker {
         let elapsed = now.instant.since(self.last_commit);
         let uncommitted = || self.tasks.values().map(Task::uncommitted_bytes).sum::<usize>();
         let is_due = elapsed >= config.commit_interval
+            || self.commit_asked
             || !self.closing.is_empty()
             || self.tasks.values().any(Task::wants_commit)
             || self.outbox.is_full()
@@ -283,6 +286,7 @@ impl Worker {
             return Ok(());
         }
         self.last_commit = now.instant;
+        self.commit_asked = false;
         let mut prepared = BTreeMap::new();
         for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.is_dirty()) {
             prepared.insert(*id, task.prepare_commit(&mut self.outbox, now)?);
@@ -385,8 +389,7 @@ impl Worker {
     }
 
     fn report(&self, report: Report) {
-        // The receiver is gone only when the application is gone, and then no one listens.
-        drop(self.setup.reports.send(report));
+        (self.setup.reports)(report);
     }
 
     fn time_to_next(&self, now: Now) -> Duration {

@@ -15,9 +15,11 @@
 
 pub mod backend;
 mod cache;
+mod directory;
 mod key_codec;
 pub(crate) mod key_value;
 mod merge;
+mod restore;
 #[cfg(test)]
 mod tests;
 
@@ -30,7 +32,9 @@ use crate::time::Timestamp;
 pub use backend::{
     Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, WriteBatch,
 };
+pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
+pub(crate) use restore::{Restore, StoreToRestore};
 
 /// Where a flush sends the new value of each dirty key; `None` is a tombstone.
 pub(crate) type Changelog<'a> = dyn FnMut(Timestamp, &[u8], Option<&[u8]>) + 'a;

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
-use crate::operator::build::{TaskParts};
+use crate::operator::build::TaskParts;
 use crate::operator::punctuation::{Due, PunctuationType};
 use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
 use crate::state::{SharedBackend, StoreIndex, WriteBatch};
@@ -107,7 +107,10 @@ impl Task {
     }
 
     /// A store of this task, to look into.
-    pub(crate) fn store<S: 'static>(&self, name: &str) -> Option<std::rc::Rc<std::cell::RefCell<S>>> {
+    pub(crate) fn store<S: 'static>(
+        &self,
+        name: &str,
+    ) -> Option<std::rc::Rc<std::cell::RefCell<S>>> {
         self.parts.store(name)
     }
 
@@ -275,7 +278,9 @@ impl Task {
         self.parts.punctuations.borrow_mut().take_due(kind, time, &mut due);
         for timer in due.drain(..) {
             self.is_dirty = true;
-            self.with_cx(outbox, now, |cx| timer.target.borrow_mut().punctuate(cx, timer.id, time))?;
+            self.with_cx(outbox, now, |cx| {
+                timer.target.borrow_mut().punctuate(cx, timer.id, time)
+            })?;
         }
         self.due = due;
         Ok(())

@@ -28,10 +28,11 @@ pub(crate) struct TaskEnvironment {
 impl TaskEnvironment {
     pub(crate) fn new(config: &Config, plan: &Plan, catalog: Arc<Catalog>) -> Self {
         let application_id = config.application_id.clone();
-        let own = plan.nodes().iter().filter_map(|node| node.source.as_ref()).filter_map(|source| {
-            let policy = source.on_error.clone()?;
-            Some((source.topic.resolve(&application_id), policy))
-        });
+        let own =
+            plan.nodes().iter().filter_map(|node| node.source.as_ref()).filter_map(|source| {
+                let policy = source.on_error.clone()?;
+                Some((source.topic.resolve(&application_id), policy))
+            });
         let policies = Policies {
             decode: config.on_decode_error.clone(),
             process: config.on_process_error.clone(),
@@ -75,7 +76,7 @@ impl TaskEnvironment {
     /// The task's stores; the position of each is its index.
     pub(crate) fn stores(&self, task: TaskId) -> Vec<StoreSpec> {
         let names = &self.part(task).stores;
-        let spec = |name| self.plan.stores().iter().find(|spec| spec.name == *name);
+        let spec = |name: &Arc<str>| self.plan.stores().iter().find(|spec| spec.name == *name);
         names.iter().filter_map(spec).cloned().collect()
     }
 
@@ -97,7 +98,10 @@ impl TaskEnvironment {
     }
 
     /// The source nodes that this task runs, with the partition that each reads.
-    pub(crate) fn inputs(&self, task: TaskId) -> Result<Vec<(NodeId, TopicPartition, OffsetReset)>> {
+    pub(crate) fn inputs(
+        &self,
+        task: TaskId,
+    ) -> Result<Vec<(NodeId, TopicPartition, OffsetReset)>> {
         let mut inputs = Vec::new();
         for node in &self.part(task).sources {
             let source = self.plan.node(*node).source.as_ref().expect("a source has a topic");

@@ -9,8 +9,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use crate::error::{BoxError, ErrorKind, Error, Result};
-use crate::log::{EncodedHeaders, PartitionId, RecordBatch, RecordCursor, RecordView, TopicPartition};
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::log::{
+    EncodedHeaders, PartitionId, RecordBatch, RecordCursor, RecordView, TopicPartition,
+};
 use crate::operator::source::Source;
 use crate::time::Timestamp;
 

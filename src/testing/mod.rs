@@ -3,3 +3,6 @@
 mod driver;
 
 pub use driver::{TestInput, TestOutput, TopologyTestDriver};
+
+#[cfg(test)]
+mod tests;
