@@ -4,6 +4,8 @@ pub mod config;
 mod dsl;
 pub mod error;
 pub mod group;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod log;
 mod operator;
 pub mod record;

@@ -65,7 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("dsl", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
     ("task", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
     ("group", &["topology", "log", "metrics", "state", "operator", "task"]),
-    ("kafka", &["log", "group", "metrics"]),
+    ("kafka", &["log", "group", "metrics", "runtime"]),
     ("runtime", BELOW_RUNTIME),
     ("query", ALL_BUT_TESTING),
     ("testing", ALL_BUT_TESTING),

@@ -1,0 +1,223 @@
+//! What does the control plane ask of the cluster, and what does it order?
+//!
+//! Every call blocks until the cluster has answered, up to a timeout.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::errors::log_error;
+use super::properties::Properties;
+use super::signal::Signal;
+use super::sys::{Administer, Entry, Fault, Handle, Kind, PartitionList, code};
+use crate::log::{
+    Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo,
+    TopicPartition,
+};
+
+/// How long the cluster may take to answer a call.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often the cluster is asked whether a new topic can be used.
+const POLLS_OF_NEW_TOPIC: u32 = 300;
+/// Time between two such questions.
+const POLL_INTERVAL: Duration = Duration::from_millis(50);
+
+const EARLIEST: i64 = -2;
+const LATEST: i64 = -1;
+/// What the broker answers where no record is as young as asked for, or nothing is committed.
+const NONE: i64 = -1;
+
+/// Administers a cluster.
+#[derive(Debug)]
+pub(super) struct KafkaAdmin {
+    handle: Arc<Handle>,
+    properties: Properties,
+    partitions: Partitions,
+}
+
+impl KafkaAdmin {
+    /// Administers the cluster that these properties name.
+    pub(super) fn new(properties: &Properties, partitions: &Partitions) -> Result<Self, LogError> {
+        let owned = [("client.id", "millstream-admin"), ("allow.auto.create.topics", "false")];
+        let handle = Handle::new(Kind::Producer, &properties.plain(&owned))?;
+        Ok(Self { handle, properties: properties.clone(), partitions: partitions.clone() })
+    }
+
+    /// Waits until every broker's clients can use the topic.
+    fn wait_for(&self, topic: &NewTopic) -> Result<(), LogError> {
+        let nobody = Signal::default();
+        for _ in 0..POLLS_OF_NEW_TOPIC {
+            match self.handle.partition_count(&topic.name, TIMEOUT) {
+                Ok(Some(_)) => return Ok(()),
+                Ok(None) => {}
+                Err(fault) if is_passing(&fault) => {}
+                Err(fault) => return Err(log_error(fault)),
+            }
+            nobody.wait(POLL_INTERVAL);
+        }
+        Err(LogError::Unavailable(format!("the new topic `{}` has no leaders", topic.name)))
+    }
+
+    /// The answers by partition; the first error if there is one.
+    fn by_partition(entries: Vec<Entry>) -> Result<HashMap<TopicPartition, Entry>, LogError> {
+        let mut by_partition = HashMap::new();
+        for entry in entries {
+            if entry.code != 0 {
+                let mut fault = Fault::of(entry.code);
+                fault.text = format!("{}: {}", entry.partition, fault.text);
+                return Err(log_error(fault));
+            }
+            by_partition.insert(entry.partition.clone(), entry);
+        }
+        Ok(by_partition)
+    }
+
+    /// Asks for offsets, in the order of the questions.
+    fn list(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = PartitionList::new();
+        wanted.iter().for_each(|(name, spec)| list.add_at(name, *spec, ""));
+        let answers = self.handle.list_offsets(&list, TIMEOUT).map_err(log_error)?;
+        let answers = Self::by_partition(answers)?;
+        let offset = |(name, _): &(TopicPartition, i64)| {
+            let missing = || LogError::Unavailable(format!("no offset was told for {name}"));
+            answers.get(name).map(|entry| entry.offset).ok_or_else(missing)
+        };
+        wanted.iter().map(offset).collect()
+    }
+}
+
+impl Admin for KafkaAdmin {
+    fn cluster_id(&self) -> Result<String, LogError> {
+        let unknown = || LogError::Unavailable("the cluster's id is not known".into());
+        self.handle.cluster_id(TIMEOUT).ok_or_else(unknown)
+    }
+
+    fn topics(&self, names: &[String]) -> Result<Vec<Option<TopicInfo>>, LogError> {
+        let info = |name: &String| {
+            let count = self.handle.partition_count(name, TIMEOUT).map_err(log_error)?;
+            Ok(count.map(|partitions| TopicInfo { name: name.clone(), partitions }))
+        };
+        names.iter().map(info).collect()
+    }
+
+    fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
+        if topics.is_empty() {
+            return Ok(());
+        }
+        for (_, result) in self.handle.create_topics(topics, TIMEOUT).map_err(log_error)? {
+            match result {
+                Err(fault) if fault.code != code!(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) => {
+                    return Err(log_error(fault));
+                }
+                Ok(()) | Err(_) => {}
+            }
+        }
+        topics.iter().try_for_each(|topic| self.wait_for(topic))
+    }
+
+    fn committed(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = PartitionList::new();
+        let names: Vec<_> = partitions.iter().map(|id| self.partitions.name(*id)).collect();
+        names.iter().for_each(|name| list.add(name));
+        let answers = self.handle.group_offsets(group, &list, TIMEOUT).map_err(log_error)?;
+        let mut answers = Self::by_partition(answers)?;
+        let committed = |(id, name): (&PartitionId, &TopicPartition)| {
+            let entry = answers.remove(name).filter(|entry| entry.offset >= 0)?;
+            let (offset, metadata) = (entry.offset, entry.metadata);
+            Some(CommittedOffset { partition: *id, offset, metadata })
+        };
+        Ok(partitions.iter().zip(&names).map(committed).collect())
+    }
+
+    fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
+        let question = |(id, spec): &(PartitionId, OffsetSpec)| {
+            let spec = match spec {
+                OffsetSpec::Earliest => EARLIEST,
+                OffsetSpec::End => LATEST,
+                OffsetSpec::AtTime(time) => time.as_millis().max(0),
+            };
+            (self.partitions.name(*id), spec)
+        };
+        let wanted: Vec<_> = wanted.iter().map(question).collect();
+        let mut offsets = Vec::with_capacity(wanted.len());
+        // One partition may be asked for twice, which one request cannot hold.
+        for (question, rest) in distinct(&wanted) {
+            offsets.push((rest, self.list(&question)?));
+        }
+        let mut found = vec![NONE; wanted.len()];
+        for (places, answers) in offsets {
+            places.into_iter().zip(answers).for_each(|(place, answer)| found[place] = answer);
+        }
+        self.ends_for_none(&wanted, &mut found)?;
+        Ok(found)
+    }
+
+    fn delete_records(&self, before: &[(PartitionId, i64)]) -> Result<(), LogError> {
+        if before.is_empty() {
+            return Ok(());
+        }
+        let mut list = PartitionList::new();
+        for (partition, offset) in before {
+            list.add_at(&self.partitions.name(*partition), *offset, "");
+        }
+        let answers = self.handle.delete_records(&list, TIMEOUT).map_err(log_error)?;
+        Self::by_partition(answers).map(drop)
+    }
+
+    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
+        let owned = [("client.id", "millstream-fence"), ("transactional.id", transactional_id)];
+        let producer = Handle::new(Kind::Producer, &self.properties.writing(&owned))?;
+        producer.init_transactions(TIMEOUT).map_err(log_error)
+    }
+}
+
+impl KafkaAdmin {
+    /// Puts the end where no record was young enough.
+    fn ends_for_none(
+        &self,
+        wanted: &[(TopicPartition, i64)],
+        found: &mut [i64],
+    ) -> Result<(), LogError> {
+        for ((name, _), offset) in wanted.iter().zip(found) {
+            if *offset == NONE {
+                *offset = self.list(&[(name.clone(), LATEST)])?[0];
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Questions of which no two are about one partition, each with the places of its answers.
+type Round = (Vec<(TopicPartition, i64)>, Vec<usize>);
+
+fn distinct(wanted: &[(TopicPartition, i64)]) -> Vec<Round> {
+    let mut rounds: Vec<Round> = Vec::new();
+    for (place, question) in wanted.iter().enumerate() {
+        let has_room = |round: &&mut Round| round.0.iter().all(|(name, _)| *name != question.0);
+        let (questions, places) = match rounds.iter_mut().find(has_room) {
+            Some(round) => round,
+            None => {
+                rounds.push((Vec::new(), Vec::new()));
+                rounds.last_mut().expect("it was pushed above")
+            }
+        };
+        questions.push(question.clone());
+        places.push(place);
+    }
+    rounds
+}
+
+/// Whether the cluster is still about to make a topic known.
+fn is_passing(fault: &Fault) -> bool {
+    matches!(log_error(fault.clone()), LogError::Unavailable(_))
+}

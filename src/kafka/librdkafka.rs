@@ -1,0 +1,391 @@
+//! The data plane over librdkafka: one consumer, one producer, and a thread for the calls that
+//! block.
+
+mod pack;
+mod reader;
+mod writer;
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use self::reader::{OutOfRange, Reader};
+use self::writer::Writer;
+use super::calls::Calls;
+use super::errors::{Call, DONE, outcome};
+use super::members::Members;
+use super::properties::Properties;
+use super::signal::Signal;
+use super::sys::{Fault, GroupMetadata, Handle, PartitionList};
+use crate::log::{
+    ClientConfig, CommittedOffset, EffectId, End, Isolation, LogClient, LogError, LogEvent,
+    MemberToken, OpenBatch, Outcome, PartitionId, Partitions, ReadError, Waker, WriteError,
+};
+use crate::time::{Instant, millis};
+
+/// How long the broker may take to answer a call.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a call may take that does not keep to its timeout.
+const CALL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a call answered.
+#[derive(Debug)]
+enum Answer {
+    Ended(EffectId, Outcome),
+    Limits(OutOfRange, Result<(i64, i64), Fault>),
+}
+
+/// Reads and writes over librdkafka.
+pub(super) struct Client {
+    config: ClientConfig,
+    properties: Properties,
+    partitions: Partitions,
+    members: Members,
+    signal: Arc<Signal>,
+    reader: Reader,
+    /// Made at the first need; made anew by `init_producer`.
+    writer: Option<Writer>,
+    /// An instance of the group that is not a member of it, for commits outside of transactions.
+    committer: Option<Arc<Handle>>,
+    is_in_transaction: bool,
+    /// Why the transaction could not begin; its effects end with it.
+    not_begun: Option<Fault>,
+    calls: Calls<Answer>,
+    answers: Vec<Answer>,
+    /// Ended without the broker.
+    ended: Vec<LogEvent>,
+    next_effect: u64,
+    /// Whether the last poll left something behind.
+    is_more: bool,
+}
+
+impl Client {
+    /// A client for one worker or restorer.
+    pub(super) fn new(
+        config: ClientConfig,
+        properties: &Properties,
+        partitions: &Partitions,
+        members: &Members,
+    ) -> Result<Self, LogError> {
+        let signal = Arc::new(Signal::default());
+        let reader = Reader::new(&reading(properties, &config), partitions, &signal)?;
+        let calls = Calls::new(format!("{}-calls", config.client_id), &signal, CALL_PATIENCE);
+        Ok(Self {
+            config,
+            properties: properties.clone(),
+            partitions: partitions.clone(),
+            members: members.clone(),
+            signal,
+            reader,
+            writer: None,
+            committer: None,
+            is_in_transaction: false,
+            not_begun: None,
+            calls,
+            answers: Vec::new(),
+            ended: Vec::new(),
+            next_effect: 0,
+            is_more: false,
+        })
+    }
+
+    fn effect(&mut self) -> EffectId {
+        self.next_effect += 1;
+        EffectId(self.next_effect)
+    }
+
+    /// Ends an effect without the broker.
+    fn end_now(&mut self, effect: EffectId, outcome: Outcome) {
+        self.ended.push(LogEvent::Ended { effect, outcome });
+        self.signal.raise();
+    }
+
+    /// Makes a call that waits for the broker.
+    fn call(
+        &mut self,
+        effect: EffectId,
+        kind: Call,
+        call: impl FnOnce() -> Result<(), Fault> + Send + 'static,
+    ) {
+        self.calls.ask(
+            move || Answer::Ended(effect, outcome(call(), kind)),
+            move || Answer::Ended(effect, Outcome::Unknown),
+        );
+    }
+
+    /// Puts a new producer in the place of the present one.
+    fn replace_writer(&mut self) -> Result<(), LogError> {
+        if let Some(writer) = self.writer.take() {
+            let retired = writer.retire(&mut self.ended);
+            self.calls.tell(move || retired.end());
+        }
+        let properties = writing(&self.properties, &self.config);
+        self.writer = Some(Writer::new(&properties, &self.signal)?);
+        Ok(())
+    }
+
+    /// The producer; made now if it needs no epoch and is not there yet.
+    fn writer(&mut self) -> Result<&mut Writer, WriteError> {
+        if self.writer.is_none() && self.config.transactional_id.is_none() {
+            self.replace_writer().map_err(|error| WriteError::Fatal(error.to_string()))?;
+        }
+        let missing = || WriteError::Fatal("the producer has not been initialised".into());
+        self.writer.as_mut().ok_or_else(missing)
+    }
+
+    /// Whoever commits offsets outside of a transaction: the member itself, or nobody's member.
+    fn committer(&mut self, member: &MemberToken) -> Result<Arc<Handle>, WriteError> {
+        if !member.member_id.is_empty() {
+            return self.members.current(member);
+        }
+        if self.committer.is_none() {
+            let group = if member.group.is_empty() { &self.config.group } else { &member.group };
+            let owned = [
+                ("client.id", self.config.client_id.as_str()),
+                ("group.id", group.as_str()),
+                ("enable.auto.commit", "false"),
+            ];
+            let made = Handle::new(super::sys::Kind::Consumer, &self.properties.plain(&owned));
+            self.committer = Some(made.map_err(|error| WriteError::Fatal(error.to_string()))?);
+        }
+        Ok(Arc::clone(self.committer.as_ref().expect("it was made above")))
+    }
+
+    fn commit_outside(&mut self, effect: EffectId, offsets: PartitionList, member: &MemberToken) {
+        match self.committer(member) {
+            Ok(handle) => {
+                self.call(effect, Call::Offsets, move || handle.commit_offsets(&offsets));
+            }
+            Err(error) => self.end_now(effect, Outcome::Failed(error)),
+        }
+    }
+
+    fn commit_inside(&mut self, effect: EffectId, offsets: PartitionList, member: &MemberToken) {
+        if let Some(fault) = self.not_begun.clone() {
+            return self.end_now(effect, outcome(Err(fault), Call::Offsets));
+        }
+        let member = member.clone();
+        match self.writer() {
+            Ok(writer) => {
+                let handle = Arc::clone(writer.handle());
+                self.call(effect, Call::Offsets, move || {
+                    handle.send_offsets(&offsets, &GroupMetadata::of(&member), CALL_TIMEOUT)
+                });
+            }
+            Err(error) => self.end_now(effect, Outcome::Failed(error)),
+        }
+    }
+
+    /// Turns answers into events.
+    fn take_answers(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
+        self.calls.poll(now, &mut self.answers);
+        for answer in std::mem::take(&mut self.answers) {
+            match answer {
+                Answer::Ended(effect, outcome) => {
+                    events.push(LogEvent::Ended { effect, outcome });
+                }
+                Answer::Limits(lost, limits) => self.out_of_range(&lost, limits, events),
+            }
+        }
+    }
+
+    fn out_of_range(
+        &mut self,
+        lost: &OutOfRange,
+        limits: Result<(i64, i64), Fault>,
+        events: &mut Vec<LogEvent>,
+    ) {
+        if !self.reader.take_lost(lost.partition, lost.reading) {
+            return;
+        }
+        match limits {
+            // The log has grown, or its leader has come back: the position is in range after all.
+            Ok((earliest, end)) if (earliest..=end).contains(&lost.offset) => {
+                self.reader.read_from(lost.partition, lost.offset);
+            }
+            Ok((earliest, end)) => {
+                let error = ReadError::OutOfRange { offset: lost.offset, earliest, end };
+                events.push(LogEvent::ReadFailed { partition: lost.partition, error });
+            }
+            Err(fault) => {
+                tracing::warn!(target: "millstream::kafka", "{}", fault.text);
+                self.reader.read_from(lost.partition, lost.offset);
+            }
+        }
+    }
+
+    /// Asks for the limits of a partition whose position they do not include.
+    fn ask_limits(&mut self, lost: OutOfRange) {
+        let handle = Arc::clone(self.reader.handle());
+        let late = lost.clone();
+        self.calls.ask(
+            move || {
+                let name = &lost.name;
+                let limits = handle.watermarks(&name.topic, name.partition, CALL_TIMEOUT);
+                Answer::Limits(lost, limits)
+            },
+            move || {
+                let timed_out = super::sys::code!(RD_KAFKA_RESP_ERR__TIMED_OUT);
+                Answer::Limits(late, Err(Fault::of(timed_out)))
+            },
+        );
+    }
+}
+
+impl LogClient for Client {
+    fn read_from(&mut self, partition: PartitionId, offset: i64) {
+        self.reader.read_from(partition, offset);
+    }
+
+    fn stop_reading(&mut self, partition: PartitionId) {
+        self.reader.stop(partition);
+    }
+
+    fn pause(&mut self, partition: PartitionId, paused: bool) {
+        self.reader.pause(partition, paused);
+    }
+
+    fn init_producer(&mut self) -> EffectId {
+        let effect = self.effect();
+        self.is_in_transaction = false;
+        self.not_begun = None;
+        let is_transactional = self.config.transactional_id.is_some();
+        match self.replace_writer().and(self.writer().map_err(fatal)) {
+            Ok(writer) if is_transactional => {
+                let handle = Arc::clone(writer.handle());
+                self.call(effect, Call::Init, move || handle.init_transactions(CALL_TIMEOUT));
+            }
+            Ok(_) => self.end_now(effect, DONE),
+            Err(error) => {
+                let error = WriteError::Fatal(error.to_string());
+                self.end_now(effect, Outcome::Failed(error));
+            }
+        }
+        effect
+    }
+
+    fn begin_transaction(&mut self) {
+        self.is_in_transaction = true;
+        let begun = match self.writer.as_ref() {
+            Some(writer) => writer.handle().begin_transaction(),
+            None => Err(Fault::of(super::sys::code!(RD_KAFKA_RESP_ERR__STATE))),
+        };
+        self.not_begun = begun.err();
+    }
+
+    fn send(&mut self, partition: PartitionId, batch: OpenBatch) -> EffectId {
+        let effect = self.effect();
+        if let Some(fault) = self.not_begun.clone() {
+            self.end_now(effect, outcome(Err(fault), Call::Produce));
+            return effect;
+        }
+        let name = self.partitions.name(partition);
+        match self.writer() {
+            Ok(writer) => writer.send(effect, partition, &name, batch),
+            Err(error) => self.end_now(effect, Outcome::Failed(error)),
+        }
+        effect
+    }
+
+    fn commit_offsets(&mut self, offsets: &[CommittedOffset], member: &MemberToken) -> EffectId {
+        let effect = self.effect();
+        let mut list = PartitionList::new();
+        for committed in offsets {
+            let name = self.partitions.name(committed.partition);
+            list.add_at(&name, committed.offset, &committed.metadata);
+        }
+        if self.is_in_transaction {
+            self.commit_inside(effect, list, member);
+        } else {
+            self.commit_outside(effect, list, member);
+        }
+        effect
+    }
+
+    fn end_transaction(&mut self, end: End) -> EffectId {
+        let effect = self.effect();
+        self.is_in_transaction = false;
+        if let Some(fault) = self.not_begun.take() {
+            self.end_now(effect, outcome(Err(fault), Call::End));
+            return effect;
+        }
+        match self.writer() {
+            Ok(writer) => {
+                let handle = Arc::clone(writer.handle());
+                self.call(effect, Call::End, move || match end {
+                    End::Commit => handle.commit_transaction(CALL_TIMEOUT),
+                    End::Abort => handle.abort_transaction(CALL_TIMEOUT),
+                });
+            }
+            Err(error) => self.end_now(effect, Outcome::Failed(error)),
+        }
+        effect
+    }
+
+    fn poll(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
+        let mut lost = Vec::new();
+        let is_more_to_read = self.reader.poll(events, &mut lost);
+        lost.into_iter().for_each(|lost| self.ask_limits(lost));
+        let is_more_written = self.writer.as_mut().is_some_and(|writer| writer.poll(events));
+        self.take_answers(now, events);
+        events.append(&mut self.ended);
+        self.is_more = is_more_to_read || is_more_written;
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        if !self.is_more {
+            self.signal.wait(at_most);
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        let signal = Arc::clone(&self.signal);
+        Waker::new(move || signal.raise())
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        if let Some(writer) = self.writer.take() {
+            let retired = writer.retire(&mut self.ended);
+            self.calls.tell(move || retired.end());
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client").field("id", &self.config.client_id).finish_non_exhaustive()
+    }
+}
+
+fn fatal(error: WriteError) -> LogError {
+    LogError::Fatal(error.to_string())
+}
+
+fn reading(properties: &Properties, config: &ClientConfig) -> Vec<(String, String)> {
+    let isolation = match config.isolation {
+        Isolation::ReadCommitted => "read_committed",
+        Isolation::ReadUncommitted => "read_uncommitted",
+    };
+    let kilobytes = config.fetch_bytes_max.div_ceil(1024).clamp(1, 2_097_151).to_string();
+    properties.reading(&[
+        ("client.id", &config.client_id),
+        ("isolation.level", isolation),
+        ("queued.max.messages.kbytes", &kilobytes),
+        ("enable.partition.eof", "true"),
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("auto.offset.reset", "error"),
+    ])
+}
+
+fn writing(properties: &Properties, config: &ClientConfig) -> Vec<(String, String)> {
+    let timeout = millis(config.transaction_timeout).to_string();
+    let mut owned = vec![("client.id", config.client_id.as_str())];
+    if let Some(id) = &config.transactional_id {
+        owned.push(("transactional.id", id));
+        owned.push(("transaction.timeout.ms", &timeout));
+    }
+    properties.writing(&owned)
+}

@@ -1,0 +1,69 @@
+//! The log over a real Kafka: the ports of [`crate::log`] on librdkafka.
+//!
+//! - `sys`: the border to the C library, and the only unsafe code.
+//! - `librdkafka`: the data plane of a worker.
+//! - `group`: the membership of a process.
+//! - `admin`: what the control plane asks and orders.
+//! - `errors`: what follows from which error.
+
+mod admin;
+mod calls;
+mod errors;
+mod librdkafka;
+mod members;
+mod properties;
+mod signal;
+mod sys;
+
+use std::sync::Arc;
+
+use self::admin::KafkaAdmin;
+use self::librdkafka::Client;
+use self::members::Members;
+use self::properties::Properties;
+use crate::config::Config;
+use crate::log::{
+    Admin, ClientConfig, Log, LogClient, LogError, Membership, MembershipConfig, Partitions,
+};
+
+/// A Kafka cluster.
+#[derive(Clone, Debug)]
+pub struct KafkaLog {
+    properties: Properties,
+    partitions: Partitions,
+    members: Members,
+    admin: Arc<KafkaAdmin>,
+}
+
+impl KafkaLog {
+    /// The cluster that this configuration names.
+    ///
+    /// # Errors
+    ///
+    /// If a client property is unknown or has a value that it cannot have.
+    pub fn connect(config: &Config) -> Result<Self, LogError> {
+        let properties = Properties::of(config);
+        let partitions = Partitions::default();
+        let admin = Arc::new(KafkaAdmin::new(&properties, &partitions)?);
+        Ok(Self { properties, partitions, members: Members::default(), admin })
+    }
+}
+
+impl Log for KafkaLog {
+    fn partitions(&self) -> &Partitions {
+        &self.partitions
+    }
+
+    fn client(&self, config: ClientConfig) -> Result<Box<dyn LogClient>, LogError> {
+        let client = Client::new(config, &self.properties, &self.partitions, &self.members)?;
+        Ok(Box::new(client))
+    }
+
+    fn admin(&self) -> Arc<dyn Admin> {
+        Arc::clone(&self.admin) as Arc<dyn Admin>
+    }
+
+    fn join(&self, _config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {
+        Err(LogError::Fatal("a Kafka group cannot be joined".into()))
+    }
+}

@@ -1,0 +1,116 @@
+//! With which properties does a client of librdkafka run?
+//!
+//! Properties pass in three layers: what suits us, what the user says, and what we own and the
+//! user cannot change. Values are never shown.
+
+use crate::config::Config;
+
+/// The properties of a process, of which each client takes those of its kind.
+#[derive(Clone)]
+pub(super) struct Properties {
+    brokers: String,
+    user: Vec<(String, String)>,
+}
+
+impl std::fmt::Debug for Properties {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Properties").finish_non_exhaustive()
+    }
+}
+
+/// What suits every client unless the user says otherwise.
+const COMMON: &[(&str, &str)] = &[
+    ("reconnect.backoff.ms", "50"),
+    ("reconnect.backoff.max.ms", "2000"),
+    ("socket.keepalive.enable", "true"),
+    // Small requests go out at once.
+    ("socket.nagle.disable", "true"),
+];
+
+const READING: &[(&str, &str)] = &[
+    ("fetch.wait.max.ms", "100"),
+    ("fetch.min.bytes", "1"),
+    // A queue that has been emptied is filled again at once; the default waits a second.
+    ("fetch.queue.backoff.ms", "5"),
+    ("fetch.error.backoff.ms", "100"),
+    ("check.crcs", "true"),
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
+
+const WRITING: &[(&str, &str)] = &[
+    ("linger.ms", "1"),
+    // The engine bounds what it has not yet committed; a full queue would only block it.
+    ("queue.buffering.max.messages", "0"),
+    ("queue.buffering.max.kbytes", "2147483647"),
+    // The topic's own limit decides about large records.
+    ("message.max.bytes", "104857600"),
+    ("batch.size", "1000000"),
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
+
+impl Properties {
+    /// The properties that this configuration asks for.
+    pub(super) fn of(config: &Config) -> Self {
+        let user = config.client_properties.clone().into_iter().collect();
+        Self { brokers: config.brokers.clone(), user }
+    }
+
+    /// Of a client that reads.
+    pub(super) fn reading(&self, owned: &[(&str, &str)]) -> Vec<(String, String)> {
+        self.layered(READING, &[("allow.auto.create.topics", "false")], owned)
+    }
+
+    /// Of a client that writes.
+    pub(super) fn writing(&self, owned: &[(&str, &str)]) -> Vec<(String, String)> {
+        let fixed = [
+            ("enable.idempotence", "true"),
+            ("acks", "all"),
+            ("partitioner", "murmur2_random"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        self.layered(WRITING, &fixed, owned)
+    }
+
+    /// Of a client that administers, or keeps a membership.
+    pub(super) fn plain(&self, owned: &[(&str, &str)]) -> Vec<(String, String)> {
+        self.layered(&[], &[], owned)
+    }
+
+    /// The layers, lowest first: a later value replaces an earlier one.
+    fn layered(
+        &self,
+        defaults: &[(&str, &str)],
+        fixed: &[(&str, &str)],
+        owned: &[(&str, &str)],
+    ) -> Vec<(String, String)> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let mut properties: Vec<_> = COMMON.iter().chain(defaults).map(own).collect();
+        properties.extend(self.user.iter().cloned());
+        properties.push(("bootstrap.servers".into(), self.brokers.clone()));
+        properties.extend(fixed.iter().chain(owned).map(own));
+        properties
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_user_changes_defaults_but_not_what_is_owned() {
+        let config = Config::builder("app", "broker:9092")
+            .client_property("linger.ms", "20")
+            .client_property("acks", "1")
+            .build()
+            .unwrap();
+        let properties = Properties::of(&config).writing(&[]);
+        let last = |name: &str| {
+            let found = properties.iter().rev().find(|(n, _)| n == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(last("linger.ms"), Some("20"));
+        assert_eq!(last("acks"), Some("all"));
+        assert_eq!(last("partitioner"), Some("murmur2_random"));
+        assert_eq!(last("bootstrap.servers"), Some("broker:9092"));
+    }
+}

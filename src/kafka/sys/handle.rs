@@ -1,0 +1,229 @@
+//! Who owns a librdkafka instance, and its topics?
+
+use std::ffi::{CStr, c_char};
+use std::ptr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka_sys as rd;
+
+use super::{Code, Fault, c_string, check, declared, millis, text_of};
+use crate::log::LogError;
+
+/// What an instance is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kafka) enum Kind {
+    /// Reads.
+    Consumer,
+    /// Writes.
+    Producer,
+}
+
+/// A librdkafka instance with its threads and connections.
+#[derive(Debug)]
+pub(in crate::kafka) struct Handle {
+    rk: *mut rd::rd_kafka_t,
+}
+
+// SAFETY: librdkafka's instances may be used by several threads at once.
+unsafe impl Send for Handle {}
+// SAFETY: as above.
+unsafe impl Sync for Handle {}
+
+impl Handle {
+    /// Starts an instance. Values never get into an error's text.
+    pub(in crate::kafka) fn new(
+        kind: Kind,
+        properties: &[(String, String)],
+    ) -> Result<Arc<Self>, LogError> {
+        let conf = configure(properties)?;
+        let kind = match kind {
+            Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Kind::Producer => rd::rd_kafka_type_t::RD_KAFKA_PRODUCER,
+        };
+        let mut text = [0; TEXT_BYTES];
+        // SAFETY: the configuration is ours and goes over to the instance unless this fails; the
+        // buffer is as long as said.
+        let rk = unsafe { rd::rd_kafka_new(kind, conf, text.as_mut_ptr(), text.len()) };
+        if rk.is_null() {
+            // SAFETY: the configuration is still ours after a failure, and is not used again.
+            unsafe { rd::rd_kafka_conf_destroy(conf) };
+            return Err(LogError::Fatal(buffer_text(&text)));
+        }
+        Ok(Arc::new(Self { rk }))
+    }
+
+    /// The instance itself, valid as long as this owner.
+    pub(super) const fn ptr(&self) -> *mut rd::rd_kafka_t {
+        self.rk
+    }
+
+    /// The error that has ended this instance's usefulness, if there is one.
+    pub(in crate::kafka) fn fatal(&self) -> Option<Fault> {
+        let mut text = [0; TEXT_BYTES];
+        // SAFETY: the instance lives; the buffer is as long as said.
+        let code: Code =
+            unsafe { declared::rd_kafka_fatal_error(self.rk, text.as_mut_ptr(), text.len()) };
+        (code != 0).then(|| Fault { code, text: buffer_text(&text), needs_abort: false })
+    }
+
+    /// The oldest offset and the high watermark. Asks the broker.
+    pub(in crate::kafka) fn watermarks(
+        &self,
+        topic: &str,
+        partition: u32,
+        timeout: Duration,
+    ) -> Result<(i64, i64), Fault> {
+        let topic = c_string(topic);
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the instance lives; the out-pointers outlive the call.
+        let code = unsafe {
+            declared::rd_kafka_query_watermark_offsets(
+                self.rk,
+                topic.as_ptr(),
+                partition as i32,
+                &raw mut low,
+                &raw mut high,
+                millis(timeout),
+            )
+        };
+        check(code).map(|()| (low, high))
+    }
+
+    /// The cluster's id, if it is known by then.
+    pub(in crate::kafka) fn cluster_id(&self, timeout: Duration) -> Option<String> {
+        // SAFETY: the instance lives; the text is ours and freed after it is copied.
+        unsafe {
+            let text = rd::rd_kafka_clusterid(self.rk, millis(timeout));
+            if text.is_null() {
+                return None;
+            }
+            let id = text_of(text);
+            rd::rd_kafka_mem_free(self.rk, text.cast());
+            Some(id)
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: all that belongs to the instance holds this owner, so nothing is left of it. A
+        // group has been left before, if it is to be left.
+        unsafe {
+            rd::rd_kafka_destroy_flags(self.rk, rd::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+        }
+    }
+}
+
+const TEXT_BYTES: usize = 512;
+
+fn buffer_text(buffer: &[c_char]) -> String {
+    let bytes: Vec<u8> = buffer.iter().map(|byte| byte.to_ne_bytes()[0]).collect();
+    CStr::from_bytes_until_nul(&bytes)
+        .map_or_else(|_| String::new(), |text| text.to_string_lossy().into_owned())
+}
+
+/// Makes a configuration; it is the caller's to free or to hand over.
+fn configure(properties: &[(String, String)]) -> Result<*mut rd::rd_kafka_conf_t, LogError> {
+    // SAFETY: makes a configuration that is ours; the callback is a function of this crate. The
+    // events are those that are polled for.
+    let conf = unsafe {
+        let conf = rd::rd_kafka_conf_new();
+        rd::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+        let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_REBALANCE;
+        rd::rd_kafka_conf_set_events(conf, events | rd::RD_KAFKA_EVENT_ERROR);
+        conf
+    };
+    for (name, value) in properties {
+        if let Err(error) = set_property(conf, name, value) {
+            // SAFETY: the configuration is ours and not used again.
+            unsafe { rd::rd_kafka_conf_destroy(conf) };
+            return Err(error);
+        }
+    }
+    Ok(conf)
+}
+
+fn set_property(conf: *mut rd::rd_kafka_conf_t, name: &str, value: &str) -> Result<(), LogError> {
+    let (c_name, c_value) = (c_string(name), c_string(value));
+    let mut text = [0; TEXT_BYTES];
+    // SAFETY: the configuration lives; the strings end in zero; the buffer is as long as said.
+    let answer = unsafe {
+        rd::rd_kafka_conf_set(
+            conf,
+            c_name.as_ptr(),
+            c_value.as_ptr(),
+            text.as_mut_ptr(),
+            text.len(),
+        )
+    };
+    match answer {
+        rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_OK => Ok(()),
+        rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_UNKNOWN => {
+            Err(LogError::Fatal(format!("the client property `{name}` is not known")))
+        }
+        // The library's own text holds the value, which may be a secret.
+        rd::rd_kafka_conf_res_t::RD_KAFKA_CONF_INVALID => {
+            Err(LogError::Fatal(format!("the client property `{name}` has a value it cannot have")))
+        }
+    }
+}
+
+/// Takes the library's log lines over.
+unsafe extern "C" fn on_log(
+    _rk: *const rd::rd_kafka_t,
+    level: i32,
+    facility: *const c_char,
+    text: *const c_char,
+) {
+    // SAFETY: the library passes strings that end in zero, or null.
+    let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
+    if level <= SYSLOG_WARNING {
+        tracing::warn!(target: "millstream::kafka", facility, "{text}");
+    } else {
+        tracing::debug!(target: "millstream::kafka", facility, "{text}");
+    }
+}
+
+const SYSLOG_WARNING: i32 = 4;
+
+/// A topic of an instance, resolved once.
+#[derive(Debug)]
+pub(in crate::kafka) struct Topic {
+    rkt: *mut rd::rd_kafka_topic_t,
+    handle: Arc<Handle>,
+}
+
+// SAFETY: as for the instance.
+unsafe impl Send for Topic {}
+
+impl Topic {
+    /// The topic of this name.
+    pub(in crate::kafka) fn new(handle: &Arc<Handle>, name: &str) -> Result<Self, Fault> {
+        let name = c_string(name);
+        // SAFETY: the instance lives; no configuration means the default one.
+        let rkt = unsafe { rd::rd_kafka_topic_new(handle.ptr(), name.as_ptr(), ptr::null_mut()) };
+        if rkt.is_null() {
+            // SAFETY: reads a thread-local.
+            return Err(Fault::of(unsafe { declared::rd_kafka_last_error() }));
+        }
+        Ok(Self { rkt, handle: Arc::clone(handle) })
+    }
+
+    /// The topic itself, valid as long as this owner.
+    pub(super) const fn ptr(&self) -> *mut rd::rd_kafka_topic_t {
+        self.rkt
+    }
+
+    /// The instance it belongs to.
+    pub(super) fn handle(&self) -> &Handle {
+        &self.handle
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // SAFETY: the topic is ours, and its instance still lives.
+        unsafe { rd::rd_kafka_topic_destroy(self.rkt) };
+    }
+}
