@@ -72,3 +72,183 @@ impl SortedKeys {
             .map(|key| (key.item, &self.bytes[key.start..key.start + key.length as usize]))
     }
 }
+
+/// The place of a row among the rows of its key; ascending by time.
+///
+/// Of a window: its start and its sequence number. Of a session: its end and its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Place {
+    pub(super) time: i64,
+    pub(super) second: i64,
+}
+
+/// How a place is written behind the key in a changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Layout {
+    /// Start (8 bytes) and sequence number (4 bytes).
+    Window,
+    /// End (8 bytes) and start (8 bytes).
+    Session,
+}
+
+impl Layout {
+    pub(super) fn write_place(self, place: Place, out: &mut Vec<u8>) {
+        out.extend_from_slice(&place.time.to_be_bytes());
+        match self {
+            Self::Window => out.extend_from_slice(&(place.second as u32).to_be_bytes()),
+            Self::Session => out.extend_from_slice(&place.second.to_be_bytes()),
+        }
+    }
+
+    /// Key and place of a changelog key; `None` if it is too short to hold a place.
+    pub(super) fn split_place(self, bytes: &[u8]) -> Option<(&[u8], Place)> {
+        let (rest, second) = match self {
+            Self::Window => {
+                let (rest, sequence) = bytes.split_last_chunk::<4>()?;
+                (rest, i64::from(u32::from_be_bytes(*sequence)))
+            }
+            Self::Session => {
+                let (rest, start) = bytes.split_last_chunk::<8>()?;
+                (rest, i64::from_be_bytes(*start))
+            }
+        };
+        let (key, time) = rest.split_last_chunk::<8>()?;
+        Some((key, Place { time: i64::from_be_bytes(*time), second }))
+    }
+}
+
+// Stores with a time keep two kinds of rows in a backend. Keys are escaped and terminated, so that
+// no key's rows lie among those of another, and bytes sort as keys do; numbers are written with
+// their sign bit turned, so that bytes sort as numbers do.
+//
+//   rows:        0 | key | time | second -> timestamp | value
+//   time index:  1 | time | key | second -> nothing
+
+/// Begins the keys of rows.
+const ROWS: u8 = 0;
+/// Begins the keys of the time index.
+const TIMES: u8 = 1;
+const TERMINATOR: [u8; 2] = [0, 0];
+/// Stands behind a zero that is a part of the key.
+const ESCAPED: u8 = 0xFF;
+
+/// Begins the backend keys of all rows of a key.
+pub(super) fn row_prefix(key: &[u8], out: &mut Vec<u8>) {
+    out.push(ROWS);
+    write_escaped(key, out);
+}
+
+/// Ends a backend key that [`row_prefix`] began.
+pub(super) fn row_suffix(place: Place, out: &mut Vec<u8>) {
+    write_ordered(place.time, out);
+    write_ordered(place.second, out);
+}
+
+/// The key of the time index for a row whose escaped key and place these are.
+pub(super) fn time_key(escaped: &[u8], place: Place, out: &mut Vec<u8>) {
+    time_prefix(place.time, out);
+    out.extend_from_slice(escaped);
+    write_ordered(place.second, out);
+}
+
+/// Begins the keys of the time index for one time.
+pub(super) fn time_prefix(time: i64, out: &mut Vec<u8>) {
+    out.push(TIMES);
+    write_ordered(time, out);
+}
+
+/// The bytes behind which no row and no time index is.
+pub(super) const ROWS_FROM: &[u8] = &[ROWS];
+/// Where the rows end and the time index begins.
+pub(super) const TIMES_FROM: &[u8] = &[TIMES];
+
+/// Escaped key and place of a row's backend key.
+pub(super) fn split_row_key(bytes: &[u8]) -> Option<(&[u8], Place)> {
+    let rest = bytes.strip_prefix(&[ROWS])?;
+    let (rest, second) = split_ordered(rest)?;
+    let (escaped, time) = split_ordered(rest)?;
+    Some((escaped, Place { time, second }))
+}
+
+/// Escaped key and place of a key of the time index.
+pub(super) fn split_time_key(bytes: &[u8]) -> Option<(&[u8], Place)> {
+    let rest = bytes.strip_prefix(&[TIMES])?;
+    let (time, rest) = rest.split_first_chunk::<8>()?;
+    let (escaped, second) = split_ordered(rest)?;
+    Some((escaped, Place { time: ordered(*time), second }))
+}
+
+/// Appends the key that was escaped; `None` if the bytes are none.
+pub(super) fn unescape(escaped: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let mut rest = escaped.strip_suffix(&TERMINATOR)?;
+    while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
+        out.extend_from_slice(&rest[..=zero]);
+        rest = rest[zero + 1..].strip_prefix(&[ESCAPED])?;
+    }
+    out.extend_from_slice(rest);
+    Some(())
+}
+
+pub(super) fn write_escaped(key: &[u8], out: &mut Vec<u8>) {
+    let mut rest = key;
+    while let Some(zero) = rest.iter().position(|byte| *byte == 0) {
+        out.extend_from_slice(&rest[..=zero]);
+        out.push(ESCAPED);
+        rest = &rest[zero + 1..];
+    }
+    out.extend_from_slice(rest);
+    out.extend_from_slice(&TERMINATOR);
+}
+
+fn write_ordered(number: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&(number ^ i64::MIN).to_be_bytes());
+}
+
+const fn ordered(bytes: [u8; 8]) -> i64 {
+    i64::from_be_bytes(bytes) ^ i64::MIN
+}
+
+fn split_ordered(bytes: &[u8]) -> Option<(&[u8], i64)> {
+    let (rest, number) = bytes.split_last_chunk::<8>()?;
+    Some((rest, ordered(*number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn escaped_keys_sort_as_keys_and_come_back() {
+        let keys: [&[u8]; 8] =
+            [b"", b"\0", b"\0\0", b"\0\xFF", b"a", b"a\0", b"a\0\0b", b"ab\xFF\xFF"];
+        let row = |key: &[u8], time| {
+            let mut bytes = Vec::new();
+            row_prefix(key, &mut bytes);
+            row_suffix(Place { time, second: 7 }, &mut bytes);
+            bytes
+        };
+        let times = [i64::MIN, -1, 0, 1, i64::MAX];
+        let rows: Vec<_> = keys.iter().flat_map(|key| times.map(|time| row(key, time))).collect();
+        assert!(rows.is_sorted());
+        for (index, bytes) in rows.iter().enumerate() {
+            let (escaped, place) = split_row_key(bytes).unwrap();
+            let mut key = Vec::new();
+            unescape(escaped, &mut key).unwrap();
+            assert_eq!(key, keys[index / times.len()]);
+            assert_eq!(place, Place { time: times[index % times.len()], second: 7 });
+        }
+    }
+
+    #[test]
+    fn changelog_keys_are_those_of_kafka_streams() {
+        let mut window = b"k".to_vec();
+        Layout::Window.write_place(Place { time: 258, second: 3 }, &mut window);
+        assert_eq!(window, b"k\0\0\0\0\0\0\x01\x02\0\0\0\x03");
+        let mut session = b"k".to_vec();
+        Layout::Session.write_place(Place { time: 258, second: 1 }, &mut session);
+        assert_eq!(session, b"k\0\0\0\0\0\0\x01\x02\0\0\0\0\0\0\0\x01");
+        let place = Place { time: 258, second: 1 };
+        assert_eq!(Layout::Session.split_place(&session), Some((b"k".as_slice(), place)));
+        assert_eq!(Layout::Window.split_place(&session[..11]), None);
+    }
+}

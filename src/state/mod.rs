@@ -20,8 +20,11 @@ mod key_codec;
 pub(crate) mod key_value;
 mod merge;
 mod restore;
+pub(crate) mod session;
 #[cfg(test)]
 mod tests;
+mod timed;
+pub(crate) mod window;
 
 use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
@@ -35,6 +38,8 @@ pub use backend::{
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
 pub(crate) use restore::{Restore, StoreToRestore};
+pub(crate) use session::SessionStore;
+pub(crate) use window::{Duplicates, WindowStore};
 
 /// Where a flush sends the new value of each dirty key; `None` is a tombstone.
 pub(crate) type Changelog<'a> = dyn FnMut(Timestamp, &[u8], Option<&[u8]>) + 'a;

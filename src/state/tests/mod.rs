@@ -2,6 +2,8 @@
 
 mod key_value;
 mod key_value_model;
+mod timed;
+mod timed_model;
 
 use std::cell::RefCell;
 use std::ops::Bound;
