@@ -1,0 +1,63 @@
+//! Are our results Kafka Streams' results, record by record?
+//!
+//! Every scenario is a topology that is written twice: in Java for Kafka Streams 4.3.1
+//! (`java/`, run in its `TopologyTestDriver` without caches) and in our language (`scenarios/`, run
+//! in ours). Both get the same random input, [`compare`] demands the same output records, in the
+//! same order, after the same inputs, with the same keys, values and timestamps, and the same rows
+//! in the stores at the end. Nothing is sorted away or compared loosely. Where we differ on
+//! purpose, the scenario is excluded by name, with the reason, in [`differences`], or its inputs
+//! keep clear of the difference, with the reason beside its [`inputs::Shape`].
+//!
+//! `tests/run.sh conformance` runs it. It needs a JVM, `javac`, and Kafka's jars, which
+//! `tests/run.sh setup` fetches. `MILLSTREAM_SEEDS` is the number of inputs for each scenario
+//! (default: 200), `MILLSTREAM_SEED` the single one to repeat.
+
+mod compare;
+mod differences;
+mod functions;
+mod inputs;
+mod jvm;
+mod scenarios;
+
+use std::collections::BTreeSet;
+
+use differences::DIFFERENCES;
+use jvm::Jvm;
+
+macro_rules! equal {
+    ($($scenario:ident)*) => {
+        /// The scenarios that are compared.
+        const COMPARED: &[&str] = &[$(stringify!($scenario)),*];
+        $(
+            #[test]
+            fn $scenario() {
+                compare::check(stringify!($scenario));
+            }
+        )*
+    };
+}
+
+equal! {
+    group_by_key_count group_by_key_reduce group_by_key_aggregate
+    group_by_count group_by_reduce group_by_aggregate
+    group_by_key_after_select_key two_aggregations
+}
+
+#[test]
+fn every_deliberate_difference_is_still_one() {
+    for difference in DIFFERENCES {
+        let (name, reason) = (difference.scenario, difference.reason);
+        assert!(compare::differs(name), "`{name}` no longer differs: compare it. Excuse: {reason}");
+    }
+}
+
+#[test]
+fn every_scenario_is_written_twice_and_compared_or_excluded_by_name() {
+    let theirs: BTreeSet<String> = Jvm::with(Jvm::scenarios).into_iter().collect();
+    let ours: BTreeSet<String> = scenarios::all().into_iter().map(|s| s.name).collect();
+    let unknown: Vec<&String> = ours.difference(&theirs).collect();
+    assert!(unknown.is_empty(), "the oracle has no scenario {unknown:?}");
+    let excluded = DIFFERENCES.iter().map(|difference| difference.scenario);
+    let tested = COMPARED.iter().copied().chain(excluded).map(str::to_owned).collect();
+    assert_eq!(ours, tested);
+}
