@@ -57,7 +57,7 @@ const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "config"];
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("window", &[]),
-    ("topology", &[]),
+    ("topology", &["log"]),
     ("log", &[]),
     ("state", &["window", "topology", "log", "metrics"]),
     ("operator", &["window", "topology", "log", "metrics", "state", "processor"]),

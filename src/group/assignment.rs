@@ -14,8 +14,8 @@
 //!
 //! # Steps
 //!
-//! 1. Each worker gets a quota of stateful tasks; where quotas differ, the larger ones go to workers
-//!    that have more tasks to keep.
+//! 1. Each worker gets a quota of stateful tasks; where quotas differ, the larger ones go to those
+//!    workers that would otherwise have to give a task away.
 //! 2. A worker keeps what it has, up to its quota.
 //! 3. What is left over goes to workers that have room, first to those that have the fewest tasks
 //!    of its sub-topology, since the tasks of one sub-topology are alike in load.

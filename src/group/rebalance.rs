@@ -261,5 +261,4 @@ impl Slot {
 }
 
 #[cfg(test)]
-#[path = "rebalance_tests.rs"]
 pub(super) mod tests;

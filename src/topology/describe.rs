@@ -250,7 +250,7 @@ pub fn required_acls(plan: &Plan, config: &Config) -> Vec<Acl> {
     }
     allow(Group, application_id, false, &[Read, Describe]);
     if config.is_exactly_once() {
-        allow(TransactionalId, application_id, true, &[Write, Describe]);
+        allow(TransactionalId, &format!("{application_id}-"), true, &[Write, Describe]);
     }
     acls.sort();
     acls.dedup();
@@ -385,8 +385,8 @@ flowchart TD
                 "--operation Describe --topic lines",
                 "--operation Read --group app",
                 "--operation Describe --group app",
-                "--operation Write --transactional-id app --resource-pattern-type prefixed",
-                "--operation Describe --transactional-id app --resource-pattern-type prefixed",
+                "--operation Write --transactional-id app- --resource-pattern-type prefixed",
+                "--operation Describe --transactional-id app- --resource-pattern-type prefixed",
             ]
         );
     }
