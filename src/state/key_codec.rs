@@ -7,7 +7,6 @@ const STAMP_BYTES: usize = 8;
 
 /// Begins a backend row: the timestamp. The value's bytes follow.
 pub(super) fn begin_row(timestamp: Timestamp, out: &mut Vec<u8>) {
-    out.clear();
     out.extend_from_slice(&timestamp.as_millis().to_be_bytes());
 }
 
@@ -60,10 +59,18 @@ impl SortedKeys {
         Ok(())
     }
 
+    /// Bytes of all keys.
+    pub(super) fn size_bytes(&self) -> usize {
+        self.bytes.len() + self.keys.len() * size_of::<SortKey>()
+    }
+
+    /// Sorts by key; equal keys by item.
     pub(super) fn sort(&mut self) {
         let bytes = &self.bytes;
         let of = |key: &SortKey| &bytes[key.start..key.start + key.length as usize];
-        self.keys.sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix).then_with(|| of(a).cmp(of(b))));
+        self.keys.sort_unstable_by(|a, b| {
+            a.prefix.cmp(&b.prefix).then_with(|| of(a).cmp(of(b))).then(a.item.cmp(&b.item))
+        });
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {

@@ -307,6 +307,7 @@ impl<K: Data + Eq + Hash, V: Data> Store for KeyValueStore<K, V> {
             let cell = &mut self.cache.slot_mut(id).payload;
             cell.dirty = false;
             let row = if let Some(row) = &cell.row {
+                self.scratch.clear();
                 begin_row(row.timestamp, &mut self.scratch);
                 self.codecs.value.encode(&row.value, &mut self.scratch).map_err(|cause| {
                     self.handle.codec_error("a value cannot be serialised", cause)

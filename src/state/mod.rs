@@ -18,6 +18,7 @@ mod cache;
 mod directory;
 mod key_codec;
 pub(crate) mod key_value;
+mod memory_budget;
 mod merge;
 mod restore;
 pub(crate) mod session;
@@ -37,6 +38,7 @@ pub use backend::{
 };
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
+pub use memory_budget::MemoryBudget;
 pub(crate) use restore::{Restore, StoreToRestore};
 pub(crate) use session::SessionStore;
 pub(crate) use window::{Duplicates, WindowStore};

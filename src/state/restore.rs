@@ -1,10 +1,34 @@
 //! How does a store get its rows back from its changelog?
+//!
+//! The restorer reads; this takes what was read, without any I/O but the backend's. Records are
+//! collected up to a bound, sorted, and loaded in one run, where the last record of a key wins; a
+//! run that is loaded moves the store's offset along. So a restore that is interrupted goes on
+//! where it was, and never needs more memory than the bound.
+//!
+//! A store is restored to the *end offset* of its changelog as it was when the task was taken over:
+//! the high watermark, also where only committed records are read. Its reader is there once it has
+//! passed every transaction that was still open then.
+//!
+//! # Invariants
+//!
+//! - A position never exceeds what was read, and an offset never what was loaded.
+//! - Rows of windows and sessions come with their entry in the time index. What had expired before
+//!   the newest record of the changelog is left out.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::time::Duration;
 
-use crate::log::RecordBatch;
+use crate::log::{RecordBatch, RecordView};
+use crate::state::key_codec::{
+    Layout, SortedKeys, begin_row, row_prefix, row_suffix, time_key, write_escaped,
+};
 use crate::state::{Backend, StateError, StoreIndex, WriteBatch};
-use crate::topology::StoreSpec;
+use crate::time::millis;
+use crate::topology::{StoreKind, StoreSpec};
+
+/// Bytes of rows that one store collects before they are loaded.
+const RUN_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// A store and the part of its changelog that it lacks.
 #[derive(Debug)]
@@ -18,59 +42,237 @@ pub(crate) struct StoreToRestore {
 /// The restoring of one task's stores.
 pub(crate) struct Restore {
     backend: Box<dyn Backend>,
-    stores: BTreeMap<StoreIndex, (StoreToRestore, i64)>,
+    stores: BTreeMap<StoreIndex, RestoringStore>,
     restored: u64,
+    run_bytes_max: usize,
+}
+
+struct RestoringStore {
+    index: StoreIndex,
+    name: String,
+    /// Of a store with a time: how its changelog's keys end, and how long its rows are kept.
+    timed: Option<(Layout, Duration)>,
+    start: i64,
+    end: i64,
+    /// The offset of the next record to take.
+    position: i64,
+    run: Run,
+    /// The latest place seen: it says what has expired.
+    latest: i64,
+    escaped: Vec<u8>,
+}
+
+/// Rows on their way to a load.
+#[derive(Default)]
+struct Run {
+    keys: SortedKeys,
+    values: Vec<u8>,
+    /// By item of `keys`.
+    rows: Vec<RunRow>,
+}
+
+struct RunRow {
+    /// Where the row begins in `values`, and its length; `None` deletes.
+    value: Option<(usize, usize)>,
+    /// The time of its place; nothing for rows that do not expire.
+    time: Option<i64>,
 }
 
 impl Restore {
     pub(crate) fn new(backend: Box<dyn Backend>, stores: Vec<StoreToRestore>) -> Self {
-        let stores = stores.into_iter().map(|store| (store.index, (store.start, store)));
-        let stores = stores.map(|(index, (start, store))| (index, (store, start))).collect();
-        Self { backend, stores, restored: 0 }
+        Self::with_run_bytes(backend, stores, RUN_BYTES_MAX)
     }
 
+    pub(super) fn with_run_bytes(
+        backend: Box<dyn Backend>,
+        stores: Vec<StoreToRestore>,
+        run_bytes_max: usize,
+    ) -> Self {
+        let stores = stores.into_iter().map(|store| (store.index, RestoringStore::new(store)));
+        Self { backend, stores: stores.collect(), restored: 0, run_bytes_max }
+    }
+
+    /// The offset of the next record that a store needs.
+    pub(crate) fn next_position(&self, store: StoreIndex) -> Option<i64> {
+        self.stores.get(&store).map(|store| store.position)
+    }
+
+    /// Takes a fetched batch of a store's changelog. What is behind the end is taken too: it is
+    /// committed, and the task's own writes come after it.
     pub(crate) fn batch(
         &mut self,
         store: StoreIndex,
         batch: &RecordBatch,
     ) -> Result<(), StateError> {
-        let Some((_, position)) = self.stores.get_mut(&store) else { return Ok(()) };
-        let mut rows = WriteBatch::default();
-        for view in batch.records() {
-            let view = view.map_err(|error| StateError::Corrupt(error.to_string()))?;
-            if view.offset < *position {
-                continue;
+        let Some(store) = self.stores.get_mut(&store) else { return Ok(()) };
+        for record in batch.records() {
+            let record = record.map_err(|error| {
+                StateError::Corrupt(format!("the changelog of store `{}`: {error}", store.name))
+            })?;
+            if record.offset >= store.position {
+                self.restored += 1;
+                store.take(&record)?;
             }
-            self.restored += 1;
-            let mut stamped = view.timestamp.as_millis().to_be_bytes().to_vec();
-            stamped.extend_from_slice(view.value.unwrap_or_default());
-            rows.put(store, view.key.unwrap_or_default(), view.value.map(|_| &stamped[..]));
         }
-        *position = batch.next_offset();
-        rows.set_offset(store, *position);
-        self.backend.write(&rows)
+        store.position = store.position.max(batch.next_offset());
+        if store.run.size_bytes() >= self.run_bytes_max {
+            store.load(&mut *self.backend)?;
+        }
+        Ok(())
     }
 
+    /// The reader has seen everything before `position`, control records among it.
     pub(crate) fn caught_up(&mut self, store: StoreIndex, position: i64) {
-        if let Some((_, known)) = self.stores.get_mut(&store) {
-            *known = (*known).max(position);
+        if let Some(store) = self.stores.get_mut(&store) {
+            store.position = store.position.max(position);
         }
     }
 
+    /// Whether every store is where its changelog ended when the restore began.
     pub(crate) fn is_done(&self) -> bool {
-        self.stores.values().all(|(store, position)| *position >= store.end)
+        self.stores.values().all(|store| store.position >= store.end)
     }
 
+    /// How many records have been taken.
     pub(crate) fn restored(&self) -> u64 {
         self.restored
     }
 
+    /// How many offsets lie behind the restore, and how many there are in all.
+    pub(crate) fn progress(&self) -> (u64, u64) {
+        let behind = |store: &RestoringStore| store.position.min(store.end) - store.start;
+        let stores = self.stores.values();
+        let passed: i64 = stores.clone().map(|store| behind(store).max(0)).sum();
+        let total: i64 = stores.map(|store| (store.end - store.start).max(0)).sum();
+        (passed as u64, total as u64)
+    }
+
+    /// Loads what has been taken and gives the backend back, whether the restore is done or not.
     pub(crate) fn finish(mut self) -> Result<Box<dyn Backend>, StateError> {
         let mut offsets = WriteBatch::default();
-        for (index, (_, position)) in &self.stores {
-            offsets.set_offset(*index, *position);
+        for (index, store) in &mut self.stores {
+            store.load(&mut *self.backend)?;
+            offsets.set_offset(*index, store.position);
         }
         self.backend.write(&offsets)?;
         Ok(self.backend)
+    }
+}
+
+impl RestoringStore {
+    fn new(store: StoreToRestore) -> Self {
+        let StoreToRestore { index, spec, start, end } = store;
+        let timed = match spec.kind {
+            StoreKind::KeyValue => None,
+            StoreKind::Window { retention, .. } => Some((Layout::Window, retention)),
+            StoreKind::Session { retention } => Some((Layout::Session, retention)),
+        };
+        Self {
+            index,
+            name: spec.name.to_string(),
+            timed,
+            start,
+            end,
+            position: start,
+            run: Run::default(),
+            latest: i64::MIN,
+            escaped: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, record: &RecordView<'_>) -> Result<(), StateError> {
+        let key = record.key.unwrap_or_default();
+        let value = record.value.map(|value| self.run.stamp(record, value));
+        let Some((layout, _)) = self.timed else {
+            self.run.push(RunRow { value, time: None }, |out| out.extend_from_slice(key));
+            return Ok(());
+        };
+        let Some((key, place)) = layout.split_place(key) else {
+            let name = &self.name;
+            return Err(StateError::Corrupt(format!(
+                "the changelog of store `{name}` has a key without a time at offset {}; does the \
+                 topic belong to another store?",
+                record.offset
+            )));
+        };
+        self.latest = self.latest.max(place.time);
+        self.escaped.clear();
+        write_escaped(key, &mut self.escaped);
+        let (escaped, time) = (&self.escaped, Some(place.time));
+        self.run.push(RunRow { value, time }, |out| {
+            row_prefix(key, out);
+            row_suffix(place, out);
+        });
+        let entry = value.map(|(start, _)| (start, 0));
+        self.run.push(RunRow { value: entry, time }, |out| time_key(escaped, place, out));
+        Ok(())
+    }
+
+    /// Loads the collected rows, and the offset behind them.
+    fn load(&mut self, backend: &mut dyn Backend) -> Result<(), StateError> {
+        if self.run.rows.is_empty() {
+            return Ok(());
+        }
+        let expired = match self.timed {
+            Some((_, retention)) => self.latest.saturating_sub(millis(retention)),
+            None => i64::MIN,
+        };
+        self.run.keys.sort();
+        backend.load(self.index, &mut self.run.newest(expired), self.position)?;
+        self.run.clear();
+        Ok(())
+    }
+}
+
+impl RunRow {
+    /// A deletion is kept always: an earlier run may have loaded the row.
+    fn is_kept(&self, expired: i64) -> bool {
+        self.value.is_none() || self.time.is_none_or(|time| time >= expired)
+    }
+}
+
+impl Run {
+    /// Appends a backend row; returns where it is.
+    fn stamp(&mut self, record: &RecordView<'_>, value: &[u8]) -> (usize, usize) {
+        let start = self.values.len();
+        begin_row(record.timestamp, &mut self.values);
+        self.values.extend_from_slice(value);
+        (start, self.values.len() - start)
+    }
+
+    fn push(&mut self, row: RunRow, key: impl FnOnce(&mut Vec<u8>)) {
+        let item = u32::try_from(self.rows.len()).expect("a run is loaded before it is that long");
+        self.rows.push(row);
+        let Ok(()) = self.keys.push(item, |out| {
+            key(out);
+            Ok::<_, Infallible>(())
+        });
+    }
+
+    /// The last row of each key, ascending by key, without those that have expired.
+    fn newest(&self, expired: i64) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
+        let mut keys = self.keys.iter().peekable();
+        let newest = std::iter::from_fn(move || {
+            let mut newest = keys.next()?;
+            while let Some(later) = keys.next_if(|(_, key)| *key == newest.1) {
+                newest = later;
+            }
+            Some(newest)
+        });
+        let rows = newest.map(|(item, key)| (&self.rows[item as usize], key));
+        let rows = rows.filter(move |(row, _)| row.is_kept(expired));
+        rows.map(|(row, key)| {
+            (key, row.value.map(|(start, length)| &self.values[start..start + length]))
+        })
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.keys.size_bytes() + self.values.len() + self.rows.len() * size_of::<RunRow>()
+    }
+
+    fn clear(&mut self) {
+        self.keys.clear();
+        self.values.clear();
+        self.rows.clear();
     }
 }

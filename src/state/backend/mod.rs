@@ -1,13 +1,21 @@
 //! Where do a task's stores keep their bytes? The port, and what crosses it.
 
+#[cfg(feature = "rocksdb")]
+mod composite;
 mod memory;
+#[cfg(feature = "rocksdb")]
+mod rocksdb;
 
 use std::cell::RefCell;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
+#[cfg(feature = "rocksdb")]
+pub(in crate::state) use composite::CompositeBackend;
 pub use memory::MemoryBackend;
 pub(in crate::state) use memory::is_void;
+#[cfg(feature = "rocksdb")]
+pub(in crate::state) use rocksdb::{RocksBackend, SharedCaches};
 
 /// Which store of a task: its place in the task's list of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -1,14 +1,20 @@
 //! Every store against a naive model, over seeded random operations.
 
+mod directory;
+#[cfg(feature = "rocksdb")]
+mod disk;
 mod key_value;
 mod key_value_model;
+mod restore;
 mod timed;
 mod timed_model;
 
 use std::cell::RefCell;
 use std::ops::Bound;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::state::backend::MemoryBackend;
 use crate::state::{Backend, SharedBackend, Store, StoreHandle, StoreIndex, WriteBatch};
@@ -54,6 +60,30 @@ pub(super) fn commit(store: &mut dyn Store, backend: &SharedBackend) -> Vec<Sent
     backend.borrow_mut().write(&batch).unwrap();
     store.settled();
     sent
+}
+
+/// A directory that goes with the test.
+pub(super) struct ScratchDir(PathBuf);
+
+impl ScratchDir {
+    pub(super) fn new() -> Self {
+        static COUNT: AtomicU64 = AtomicU64::new(0);
+        let count = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("millstream-test-{}-{count}", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
 }
 
 /// `SplitMix64`: a seeded sequence that is the same everywhere.

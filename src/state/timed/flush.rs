@@ -57,6 +57,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
             return Ok(());
         }
         if let Some(content) = &row.content {
+            self.scratch.clear();
             begin_row(content.timestamp, &mut self.scratch);
             self.value
                 .encode(&content.value, &mut self.scratch)

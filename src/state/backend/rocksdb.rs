@@ -1,0 +1,351 @@
+//! Rows on disk: the only file that names RocksDB.
+//!
+//! One database per task. A store's rows are a column family named by kind and store, such as
+//! `key-value counts`; the changelog offsets of all stores are in the default one.
+//!
+//! # Invariants
+//!
+//! - There is no write-ahead log. Data and offset are flushed to disk together (*atomic flush*),
+//!   so a crash loses the latest writes, all of them from some moment on, and never tears a batch.
+//! - [`load`](Backend::load) makes rows durable before the offset behind them. A crash in between
+//!   leaves rows ahead of the offset; the same records are then loaded again over them. Where there
+//!   was no offset before, there is none afterwards, and a store with a changelog whose rows have
+//!   no offset is emptied when it is opened.
+
+use std::ops::{Bound, ControlFlow};
+use std::path::{Path, PathBuf};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
+    FlushOptions, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
+    WriteBufferManager, WriteOptions,
+};
+
+use super::{Backend, ByteRange, Direction, StateError, StoreIndex, WriteBatch, is_void};
+use crate::state::MemoryBudget;
+use crate::topology::{StoreKind, StoreSpec};
+
+/// Holds the offsets, by the names of the stores' column families.
+const OFFSETS: &str = "default";
+/// Bytes of a write buffer of one store; the manager's bound is on all of them.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+const BLOCK_BYTES: usize = 16 * 1024;
+const OPEN_FILES_MAX: i32 = 256;
+const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
+
+/// What all databases of a process share.
+#[derive(Clone)]
+pub(in crate::state) struct SharedCaches {
+    blocks: Cache,
+    write_buffers: WriteBufferManager,
+}
+
+impl SharedCaches {
+    pub(in crate::state) fn new(budget: MemoryBudget) -> Self {
+        let blocks = Cache::new_lru_cache(budget.disk_cache_bytes());
+        let write_buffers = WriteBufferManager::new_write_buffer_manager_with_cache(
+            budget.write_buffer_bytes(),
+            false,
+            blocks.clone(),
+        );
+        Self { blocks, write_buffers }
+    }
+}
+
+/// The stores of one task on disk.
+pub(in crate::state) struct RocksBackend {
+    db: DB,
+    path: PathBuf,
+    options: Options,
+    write_options: WriteOptions,
+    /// By store index: the store's column family; `None` where the store is not held here.
+    families: Vec<Option<String>>,
+}
+
+fn family_of(spec: &StoreSpec) -> String {
+    let kind = match spec.kind {
+        StoreKind::KeyValue => "key-value",
+        StoreKind::Window { .. } => "window",
+        StoreKind::Session { .. } => "session",
+    };
+    format!("{kind} {}", spec.name)
+}
+
+impl RocksBackend {
+    /// Opens, or creates, the database of a task. Stores that are held in memory are left out;
+    /// those that the task does not have any more are dropped.
+    pub(in crate::state) fn open(
+        path: &Path,
+        stores: &[StoreSpec],
+        caches: &SharedCaches,
+    ) -> Result<Self, StateError> {
+        let options = options(caches);
+        let families: Vec<_> =
+            stores.iter().map(|spec| (!spec.in_memory).then(|| family_of(spec))).collect();
+        let known = if path.join("CURRENT").exists() {
+            DB::list_cf(&options, path).map_err(|error| damaged(&error))?
+        } else {
+            Vec::new()
+        };
+        let wanted = families.iter().flatten().map(String::as_str);
+        let mut all: Vec<&str> = wanted.chain([OFFSETS]).collect();
+        all.extend(known.iter().map(String::as_str));
+        all.sort_unstable();
+        all.dedup();
+        let descriptors =
+            all.into_iter().map(|name| ColumnFamilyDescriptor::new(name, options.clone()));
+        let db = DB::open_cf_descriptors(&options, path, descriptors)
+            .map_err(|error| damaged(&error))?;
+        let mut write_options = WriteOptions::default();
+        write_options.disable_wal(true);
+        let path = path.to_owned();
+        let mut backend = Self { db, path, options, write_options, families };
+        backend.drop_unknown(&known)?;
+        backend.empty_unfinished(stores)?;
+        Ok(backend)
+    }
+
+    fn drop_unknown(&mut self, known: &[String]) -> Result<(), StateError> {
+        for name in known {
+            if name == OFFSETS || self.families.iter().flatten().any(|family| family == name) {
+                continue;
+            }
+            let path = self.path.display();
+            tracing::info!(store = name, %path, "store dropped: the pipeline has none of this name");
+            self.db.drop_cf(name).map_err(|error| failed(&error))?;
+            let offsets = family(&self.db, OFFSETS);
+            let deleted = self.db.delete_cf_opt(offsets, name, &self.write_options);
+            deleted.map_err(|error| failed(&error))?;
+        }
+        Ok(())
+    }
+
+    /// Empties stores whose first load did not come to its end.
+    fn empty_unfinished(&mut self, stores: &[StoreSpec]) -> Result<(), StateError> {
+        for (index, spec) in stores.iter().enumerate() {
+            let store = StoreIndex(index as u32);
+            if spec.in_memory || !spec.changelog || self.changelog_offset(store)?.is_some() {
+                continue;
+            }
+            let mut rows = self.db.raw_iterator_cf(self.rows(store));
+            rows.seek_to_first();
+            let has_rows = rows.valid();
+            drop(rows);
+            if has_rows {
+                self.clear(store)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn family_name(&self, store: StoreIndex) -> &str {
+        let name = self.families.get(store.0 as usize).and_then(Option::as_ref);
+        name.expect("a store is asked for where it is held")
+    }
+
+    fn rows(&self, store: StoreIndex) -> &ColumnFamily {
+        family(&self.db, self.family_name(store))
+    }
+
+    fn flush(&self) -> Result<(), StateError> {
+        let names = self.families.iter().flatten().map(String::as_str).chain([OFFSETS]);
+        let families: Vec<_> = names.map(|name| family(&self.db, name)).collect();
+        let flushed = self.db.flush_cfs_opt(&families, &FlushOptions::default());
+        flushed.map_err(|error| failed(&error))
+    }
+
+    /// Writes a file of rows; false if there was none to write.
+    fn write_file(
+        &self,
+        path: &Path,
+        rows: &mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>,
+    ) -> Result<bool, StateError> {
+        let mut rows = rows.peekable();
+        if rows.peek().is_none() {
+            return Ok(false);
+        }
+        // A crash may have left a link to a file that the database has taken: written through, it
+        // would be destroyed.
+        if let Err(error) = std::fs::remove_file(path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            return Err(StateError::Io(format!("{}: {error}", path.display())));
+        }
+        let mut writer = SstFileWriter::create(&self.options);
+        writer.open(path).map_err(|error| failed(&error))?;
+        for (key, value) in rows {
+            let written = match value {
+                Some(value) => writer.put(key, value),
+                None => writer.delete(key),
+            };
+            written.map_err(|error| failed(&error))?;
+        }
+        writer.finish().map_err(|error| failed(&error))?;
+        Ok(true)
+    }
+}
+
+impl Backend for RocksBackend {
+    fn get(&self, store: StoreIndex, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        let row = self.db.get_pinned_cf(self.rows(store), key).map_err(|error| failed(&error))?;
+        row.iter().for_each(|row| value.extend_from_slice(row));
+        Ok(row.is_some())
+    }
+
+    fn scan(
+        &self,
+        store: StoreIndex,
+        range: ByteRange<'_>,
+        direction: Direction,
+        visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), StateError> {
+        if is_void(range) {
+            return Ok(());
+        }
+        let mut rows = self.db.raw_iterator_cf_opt(self.rows(store), read_options(range));
+        match direction {
+            Direction::Ascending => rows.seek_to_first(),
+            Direction::Descending => rows.seek_to_last(),
+        }
+        while let Some((key, value)) = rows.item() {
+            if visit(key, value).is_break() {
+                return Ok(());
+            }
+            match direction {
+                Direction::Ascending => rows.next(),
+                Direction::Descending => rows.prev(),
+            }
+        }
+        rows.status().map_err(|error| failed(&error))
+    }
+
+    fn write(&mut self, batch: &WriteBatch) -> Result<(), StateError> {
+        let mut out = rocksdb::WriteBatch::default();
+        for (store, key, value) in batch.rows() {
+            let rows = self.rows(store);
+            match value {
+                Some(value) => out.put_cf(rows, key, value),
+                None => out.delete_cf(rows, key),
+            }
+        }
+        let offsets = family(&self.db, OFFSETS);
+        for (store, offset) in batch.offsets() {
+            out.put_cf(offsets, self.family_name(*store), offset.to_be_bytes());
+        }
+        self.db.write_opt(out, &self.write_options).map_err(|error| failed(&error))
+    }
+
+    fn changelog_offset(&self, store: StoreIndex) -> Result<Option<i64>, StateError> {
+        let offsets = family(&self.db, OFFSETS);
+        let found = self.db.get_pinned_cf(offsets, self.family_name(store));
+        let Some(bytes) = found.map_err(|error| failed(&error))? else { return Ok(None) };
+        let bytes = bytes.as_ref().try_into();
+        let bytes =
+            bytes.map_err(|_| StateError::Corrupt("an offset has no eight bytes".into()))?;
+        Ok(Some(i64::from_be_bytes(bytes)))
+    }
+
+    fn load(
+        &mut self,
+        store: StoreIndex,
+        rows: &mut dyn Iterator<Item = (&[u8], Option<&[u8]>)>,
+        offset: i64,
+    ) -> Result<(), StateError> {
+        let file = self.path.join("loading.sst");
+        if self.write_file(&file, rows)? {
+            let mut options = IngestExternalFileOptions::default();
+            options.set_move_files(true);
+            let ingested = self.db.ingest_external_file_cf_opts(
+                self.rows(store),
+                &options,
+                vec![file.as_path()],
+            );
+            ingested.map_err(|error| failed(&error))?;
+        }
+        let mut batch = WriteBatch::default();
+        batch.set_offset(store, offset);
+        self.write(&batch)?;
+        self.flush()
+    }
+
+    fn clear(&mut self, store: StoreIndex) -> Result<(), StateError> {
+        let name = self.family_name(store).to_owned();
+        // The offset goes first: rows without an offset are emptied again when they are opened.
+        let offsets = family(&self.db, OFFSETS);
+        let deleted = self.db.delete_cf_opt(offsets, &name, &self.write_options);
+        deleted.map_err(|error| failed(&error))?;
+        self.flush()?;
+        self.db.drop_cf(&name).map_err(|error| failed(&error))?;
+        self.db.create_cf(&name, &self.options).map_err(|error| failed(&error))
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StateError> {
+        self.flush()
+    }
+}
+
+fn family<'a>(db: &'a DB, name: &str) -> &'a ColumnFamily {
+    db.cf_handle(name).expect("every store's column family is opened with the database")
+}
+
+fn options(caches: &SharedCaches) -> Options {
+    let mut table = BlockBasedOptions::default();
+    table.set_block_cache(&caches.blocks);
+    table.set_block_size(BLOCK_BYTES);
+    table.set_bloom_filter(10.0, false);
+    table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_l0_filter_and_index_blocks_in_cache(true);
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_atomic_flush(true);
+    options.set_block_based_table_factory(&table);
+    options.set_compression_type(DBCompressionType::Lz4);
+    options.set_keep_log_file_num(1);
+    options.set_log_level(LogLevel::Warn);
+    options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_write_buffer_manager(&caches.write_buffers);
+    options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options
+}
+
+/// RocksDB's bounds include the lower and exclude the upper one.
+fn read_options((from, to): ByteRange<'_>) -> ReadOptions {
+    let behind = |key: &[u8]| [key, &[0]].concat();
+    let mut options = ReadOptions::default();
+    match from {
+        Bound::Unbounded => {}
+        Bound::Included(from) => options.set_iterate_lower_bound(from),
+        Bound::Excluded(from) => options.set_iterate_lower_bound(behind(from)),
+    }
+    match to {
+        Bound::Unbounded => {}
+        Bound::Included(to) => options.set_iterate_upper_bound(behind(to)),
+        Bound::Excluded(to) => options.set_iterate_upper_bound(to),
+    }
+    options
+}
+
+/// An error of a database that is open.
+#[cold]
+fn failed(error: &rocksdb::Error) -> StateError {
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption => StateError::Corrupt(error.to_string()),
+        _ => StateError::Io(error.to_string()),
+    }
+}
+
+/// An error of opening a database: what misses a file, or holds another, is damaged.
+#[cold]
+fn damaged(error: &rocksdb::Error) -> StateError {
+    let text = error.to_string();
+    match error.kind() {
+        rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument => {
+            StateError::Corrupt(text)
+        }
+        _ if text.contains("No such file") => StateError::Corrupt(text),
+        _ if text.contains("lock") => StateError::Occupied(text),
+        _ => StateError::Io(text),
+    }
+}
