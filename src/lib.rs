@@ -20,7 +20,10 @@ pub mod topology;
 pub mod window;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
-pub use dsl::{Grouped, KGroupedStream, KStream, KTable, Materialized, StreamsBuilder, Topology};
+pub use dsl::{
+    BranchedKStream, Branches, Grouped, IntoRow, JoinKey, Joined, KGroupedStream, KGroupedTable,
+    KStream, KTable, Materialized, Repartitioned, StreamsBuilder, Topology,
+};
 pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError, TopologyErrors};
 pub use record::{Change, Data, Headers, Record};
 pub use serde::{Codec, Key, Value};

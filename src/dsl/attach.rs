@@ -82,6 +82,21 @@ impl<K: Data, V: Data> Port<K, V> {
         Port { draft: self.draft.clone(), output }
     }
 
+    /// Adds an operator that reads this output and looks up rows of a table; `operator` makes its
+    /// factory. The table is an input in the plan; its changes do not reach the operator.
+    pub(crate) fn attach_beside<K2: Data, V2: Data, B: Build<K, V> + 'static>(
+        &self,
+        table: NodeId,
+        node: Node,
+        operator: impl FnOnce(Arc<Output<K2, V2>>) -> B,
+    ) -> Port<K2, V2> {
+        let inputs = [self.output.node(), table];
+        let id = self.draft.with(|draft| draft.plan.add(node, &inputs));
+        let output = Output::new(id);
+        self.output.attach(Arc::new(operator(Arc::clone(&output))));
+        Port { draft: self.draft.clone(), output }
+    }
+
     /// Adds an operator that reads this output and another; `operators` makes the factories of
     /// its two ends.
     pub(crate) fn attach_two<K3: Data, V3: Data, K2: Data, V2: Data, L, R>(

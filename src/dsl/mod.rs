@@ -4,14 +4,28 @@
 //! factory on the output it reads from. Nothing runs here.
 
 pub(crate) mod attach;
+mod branched;
 mod builder;
+mod fallible;
 mod grouped;
+mod grouped_table;
 mod options;
+mod routing;
+mod row;
+mod source_table;
+mod stateless;
 mod stream;
 mod table;
+mod table_joined;
+mod table_views;
 
+pub use branched::{BranchedKStream, Branches};
 pub use builder::{StreamsBuilder, Topology};
 pub use grouped::KGroupedStream;
+pub use grouped_table::KGroupedTable;
 pub use options::{Grouped, Materialized};
+pub use routing::Repartitioned;
+pub use row::{IntoRow, JoinKey};
 pub use stream::KStream;
 pub use table::KTable;
+pub use table_joined::Joined;

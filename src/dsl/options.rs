@@ -47,10 +47,14 @@ impl<K: Data, V: Data> Materialized<K, V> {
         key: impl Codec<K>,
         value: impl Codec<V>,
     ) -> Self {
+        Self::shared(name.into(), Arc::new(key), Arc::new(value))
+    }
+
+    pub(crate) fn shared(name: Arc<str>, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
         Self {
-            name: name.into(),
-            key: Arc::new(key),
-            value: Arc::new(value),
+            name,
+            key,
+            value,
             emit: Emit::default(),
             retention: None,
             changelog: true,

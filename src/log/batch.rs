@@ -17,7 +17,7 @@ mod read;
 mod stamp;
 #[cfg(test)]
 mod tests;
-mod varint;
+pub(crate) mod varint;
 
 use bytes::Bytes;
 

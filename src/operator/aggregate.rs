@@ -90,17 +90,20 @@ where
                 None => (None, timestamp),
             };
             let old = if wants_old { total.clone() } else { None };
+            let was_there = total.is_some();
             let outcome = fold(&key, value, &mut total);
             let new = if wants_new { total.clone() } else { None };
             let timestamp = if outcome.is_ok() { known.max(timestamp) } else { known };
             *entry = total.map(|value| Stamped { value, timestamp });
-            outcome.map(|()| (old, new, timestamp))
+            let changed = was_there || entry.is_some();
+            outcome.map(|()| changed.then_some((old, new, timestamp)))
         })?;
         match folded {
-            Ok((old, new, timestamp)) if wants_new => {
+            Ok(Some((old, new, timestamp))) if wants_new => {
                 results.next.push(cx, Record { key, value: Change { old, new }, timestamp })
             }
-            Ok((old, _, _)) => {
+            Ok(None) => Ok(()),
+            Ok(Some((old, _, _))) => {
                 results.keep_back(key, old);
                 Ok(())
             }

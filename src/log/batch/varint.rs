@@ -2,7 +2,7 @@
 
 /// Takes a 32-bit varint from the front; `None` if there is no whole one or it is too long.
 #[inline]
-pub(super) fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
+pub(crate) fn take_i32(bytes: &mut &[u8]) -> Option<i32> {
     let (&first, rest) = bytes.split_first()?;
     if first < 0x80 {
         *bytes = rest;
@@ -53,7 +53,7 @@ pub(super) const fn size(value: i64) -> usize {
 
 /// Appends a number.
 #[inline]
-pub(super) fn put(bytes: &mut Vec<u8>, value: i64) {
+pub(crate) fn put(bytes: &mut Vec<u8>, value: i64) {
     let mut rest = zigzag(value);
     while rest >= 0x80 {
         bytes.push(rest as u8 | 0x80);
