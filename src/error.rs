@@ -301,3 +301,34 @@ impl std::error::Error for Error {
         self.0.source.as_deref().map(|source| source as _)
     }
 }
+
+/// Everything that kept an application from starting.
+#[derive(Debug)]
+pub struct StartError {
+    problems: Vec<BoxError>,
+}
+
+impl StartError {
+    /// One problem.
+    pub(crate) fn of(problem: impl Into<BoxError>) -> Self {
+        Self { problems: vec![problem.into()] }
+    }
+
+    pub(crate) fn from_problems(problems: Vec<BoxError>) -> Self {
+        Self { problems }
+    }
+
+    /// Each problem.
+    pub fn problems(&self) -> impl Iterator<Item = &(dyn std::error::Error + 'static)> {
+        self.problems.iter().map(|problem| &**problem as _)
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the application cannot start")?;
+        self.problems.iter().try_for_each(|problem| write!(f, "\n- {problem}"))
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -24,8 +24,11 @@ pub use dsl::{
     BranchedKStream, Branches, Grouped, IntoRow, JoinKey, Joined, KGroupedStream, KGroupedTable,
     KStream, KTable, Materialized, Repartitioned, StreamsBuilder, Topology,
 };
-pub use error::{BoxError, ConfigError, Error, ErrorKind, Result, TopologyError, TopologyErrors};
+pub use error::{
+    BoxError, ConfigError, Error, ErrorKind, Result, StartError, TopologyError, TopologyErrors,
+};
 pub use record::{Change, Data, Headers, Record};
+pub use runtime::{App, AppBuilder, AppState, Ended, FailureAction, StateListener};
 pub use serde::{Codec, Key, Value};
 pub use time::Timestamp;
 pub use topic::{OffsetReset, TimestampExtractor, Topic};

@@ -1,14 +1,11 @@
 //! What do the control plane and the workers say to each other?
 
 use crate::error::Error;
+use crate::group::WorkerId;
 use crate::log::{PartitionId, TopicPartition};
 use crate::state::Backend;
 use crate::task::metadata::CommitMetadata;
 use crate::topology::TaskId;
-
-/// A worker of this process, from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct WorkerId(pub(crate) u32);
 
 /// What a worker is told.
 pub(crate) enum Command {

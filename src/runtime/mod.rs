@@ -1,11 +1,19 @@
 //! When does it run? Workers, the control plane over them, and the handle that the user holds.
 
+mod app;
 pub(crate) mod command;
+mod control;
 pub(crate) mod instance;
+mod lifecycle;
+mod mailbox;
 pub(crate) mod restorer;
-mod spawn;
+pub(crate) mod spawn;
 pub(crate) mod task_setup;
+mod threads;
 pub(crate) mod worker;
 
-#[cfg(feature = "kafka")]
-pub(crate) use spawn::spawn_named;
+pub use app::{App, AppBuilder, FailureAction};
+pub use lifecycle::{AppState, Ended, StateListener};
+
+#[cfg(test)]
+mod tests;

@@ -130,10 +130,12 @@ impl Restorer {
                     self.jobs.insert(task, Job::Waiting { backend, until });
                 }
                 RestoreCommand::Cancel(task) => {
-                    self.stop_reading(task);
-                    let backend = self.jobs.remove(&task).and_then(Job::into_backend);
-                    self.close(task, backend);
-                    self.report(Report::Closed { task, backend: None });
+                    // A task that was opened a moment ago is not here any more: its report says so.
+                    if let Some(job) = self.jobs.remove(&task) {
+                        self.stop_reading(task);
+                        self.close(task, job.into_backend());
+                        self.report(Report::Closed { task, backend: None });
+                    }
                 }
                 RestoreCommand::Close { task, backend } => self.close(task, Some(backend)),
                 RestoreCommand::Purge(before) => self.purge(&before),

@@ -20,9 +20,10 @@ use crossbeam_channel::Receiver;
 use crate::config::Config;
 use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
+use crate::group::WorkerId;
 use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError};
 use crate::operator::punctuation::PunctuationType;
-use crate::runtime::command::{Command, OpenedTask, Report, ReportTo, WorkerId};
+use crate::runtime::command::{Command, OpenedTask, Report, ReportTo};
 use crate::runtime::task_setup;
 use crate::state::SharedBackend;
 use crate::task::active::{Now, Task};
@@ -146,9 +147,11 @@ impl Worker {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
                 Command::Start(opened) => self.start(*opened)?,
-                Command::Close(task) => {
+                Command::Close(task) if self.tasks.contains_key(&task) => {
                     self.closing.insert(task);
                 }
+                // Its own report of the end has crossed the command.
+                Command::Close(_) => {}
                 Command::Abandon(task) => self.abandon(task),
                 Command::Commit => self.commit_asked = true,
                 Command::Stop => {

@@ -1,0 +1,292 @@
+//! What does the user hold? The handle of a running application.
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::dsl::Topology;
+use crate::error::{BoxError, Error, StartError, TopologyErrors};
+use crate::group::Rebalance;
+use crate::log::catalog::Catalog;
+use crate::log::{Admin, Log, LogError, MemberToken, MembershipConfig};
+use crate::runtime::control::{Control, ControlSetup, Message, Request};
+use crate::runtime::instance::Parts;
+use crate::runtime::lifecycle::{AppState, Ended, Lifecycle, StateListener};
+use crate::runtime::mailbox::Mailbox;
+use crate::runtime::spawn::spawn_named;
+use crate::runtime::threads;
+use crate::state::StateDirectory;
+use crate::task::environment::TaskEnvironment;
+use crate::time::{Clock, SystemClock};
+use crate::topology::{Layout, topics_read, topics_written};
+
+/// What becomes of an application whose worker has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureAction {
+    /// Commit and close what still runs, then end as failed.
+    #[default]
+    Close,
+    /// Start the worker anew; its tasks go on from their last commit. A record that always fails
+    /// will fail again.
+    ReplaceWorker,
+}
+
+/// Decides over a failed worker.
+pub(crate) type FailureHandler = Arc<dyn Fn(&Error) -> FailureAction + Send + Sync>;
+
+/// Collects the components of an application; see [`App::builder`].
+#[must_use = "an application does nothing until it is started"]
+pub struct AppBuilder {
+    topology: Topology,
+    config: Config,
+    log: Option<Arc<dyn Log>>,
+    clock: Arc<dyn Clock>,
+    listener: Option<StateListener>,
+    on_failure: FailureHandler,
+}
+
+impl fmt::Debug for AppBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AppBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+impl AppBuilder {
+    /// Where records come from and go to. Default: Kafka, at the brokers of the settings.
+    pub fn log(mut self, log: impl Log) -> Self {
+        self.log = Some(Arc::new(log));
+        self
+    }
+
+    /// Called at each change of state, on the application's control thread.
+    pub fn on_state(
+        mut self,
+        listener: impl Fn(AppState, AppState) + Send + Sync + 'static,
+    ) -> Self {
+        self.listener = Some(Arc::new(listener));
+        self
+    }
+
+    /// Decides what becomes of the application when a worker fails. Default: it closes.
+    #[doc(alias = "setUncaughtExceptionHandler")]
+    pub fn on_failure(
+        mut self,
+        handler: impl Fn(&Error) -> FailureAction + Send + Sync + 'static,
+    ) -> Self {
+        self.on_failure = Arc::new(handler);
+        self
+    }
+
+    /// Checks everything, creates internal topics, joins the group, and starts the workers.
+    ///
+    /// Returns as soon as the application has joined; [`App::wait_until_running`] waits for its
+    /// tasks.
+    ///
+    /// # Errors
+    ///
+    /// Every problem that could be found in one go; nothing runs then.
+    pub fn start(self) -> Result<App, StartError> {
+        let log = match self.log {
+            Some(log) => log,
+            None => connect(&self.config)?,
+        };
+        let layout = prepare_topics(&self.topology, &self.config, &*log.admin())?;
+        let config = Arc::new(self.config);
+        let parts = parts(Arc::clone(&config), self.topology, log, self.clock)?;
+        let rebalance = Rebalance::of_layout(&layout, parts.log.partitions());
+        let membership = parts.log.join(membership_config(&config, &layout));
+        let membership = membership.map_err(StartError::of)?;
+        let lifecycle = Arc::new(Lifecycle::new(self.listener));
+        let (own, inbox) = Mailbox::new();
+        own.wake_with(membership.waker());
+        let (restorer, restorer_thread) =
+            threads::start_restorer(&parts, &own).map_err(StartError::of)?;
+        let mut control = Control::new(ControlSetup {
+            parts,
+            membership,
+            rebalance,
+            restorer,
+            inbox,
+            own: own.clone(),
+            lifecycle: Arc::clone(&lifecycle),
+            on_failure: self.on_failure,
+        });
+        for _ in 0..worker_count(&config, &layout) {
+            control.add_worker().map_err(StartError::of)?;
+        }
+        let control = spawn_named("millstream-control".to_owned(), move || control.run());
+        Ok(App { lifecycle, own, threads: Mutex::new(vec![control, restorer_thread]) })
+    }
+}
+
+#[cfg(feature = "kafka")]
+fn connect(config: &Config) -> Result<Arc<dyn Log>, StartError> {
+    let log = crate::kafka::KafkaLog::connect(config).map_err(StartError::of)?;
+    Ok(Arc::new(log))
+}
+
+#[cfg(not(feature = "kafka"))]
+fn connect(_config: &Config) -> Result<Arc<dyn Log>, StartError> {
+    let problem = "no log was given and feature `kafka` is off; give one with `AppBuilder::log`";
+    Err(StartError::of(problem))
+}
+
+/// Checks the user's topics, and creates or checks the internal ones.
+fn prepare_topics(
+    topology: &Topology,
+    config: &Config,
+    admin: &dyn Admin,
+) -> Result<Layout, StartError> {
+    let plan = topology.plan();
+    let read = topics_read(plan);
+    let infos = admin.topics(&read).map_err(StartError::of)?;
+    let counts = infos.into_iter().flatten().map(|info| (info.name, info.partitions)).collect();
+    let layout = Layout::new(plan, config, &counts);
+    let mut problems = missing_outputs(&topics_written(plan), admin).map_err(StartError::of)?;
+    let layout = match layout {
+        Ok(layout) if problems.is_empty() => layout,
+        Ok(_) => return Err(StartError::from_problems(problems)),
+        Err(TopologyErrors(errors)) => {
+            problems.extend(errors.into_iter().map(BoxError::from));
+            return Err(StartError::from_problems(problems));
+        }
+    };
+    let names: Vec<String> =
+        layout.internal_topics().iter().map(|topic| topic.name.clone()).collect();
+    let existing = admin.topics(&names).map_err(StartError::of)?;
+    let missing = layout.check_existing(&existing).map_err(|TopologyErrors(errors)| {
+        StartError::from_problems(errors.into_iter().map(BoxError::from).collect())
+    })?;
+    if !missing.is_empty() {
+        admin.create_topics(&missing).map_err(StartError::of)?;
+    }
+    Ok(layout)
+}
+
+fn missing_outputs(written: &[String], admin: &dyn Admin) -> Result<Vec<BoxError>, LogError> {
+    let infos = admin.topics(written)?;
+    let missing = written.iter().zip(infos).filter(|(_, info)| info.is_none());
+    let problem =
+        |topic: &String| crate::error::TopologyError::MissingTopic { topic: topic.clone() };
+    Ok(missing.map(|(topic, _)| problem(topic).into()).collect())
+}
+
+fn parts(
+    config: Arc<Config>,
+    topology: Topology,
+    log: Arc<dyn Log>,
+    clock: Arc<dyn Clock>,
+) -> Result<Parts, StartError> {
+    let admin = log.admin();
+    let cluster = admin.cluster_id().map_err(StartError::of)?;
+    let directory = StateDirectory::open(&config.state_dir, &config.application_id, &cluster);
+    let directory = Arc::new(directory.map_err(StartError::of)?);
+    let catalog = Arc::new(Catalog::new(log.partitions().clone(), admin));
+    let environment = Arc::new(TaskEnvironment::new(&config, topology.plan(), catalog));
+    let token = Arc::new(Mutex::new(MemberToken::default()));
+    Ok(Parts { config, topology, environment, directory, clock, log, token })
+}
+
+fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {
+    MembershipConfig {
+        group: config.application_id.clone(),
+        instance_id: config.instance_id.clone(),
+        topics: layout.leading_topics().iter().map(ToString::to_string).collect(),
+        session_timeout: config.session_timeout,
+        heartbeat_interval: config.heartbeat_interval,
+        rebalance_timeout: config.rebalance_timeout,
+        protocol: config.group_protocol,
+    }
+}
+
+fn worker_count(config: &Config, layout: &Layout) -> usize {
+    let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    config.workers.unwrap_or_else(cores).min(layout.task_ids().len()).max(1)
+}
+
+/// A running application: one process's share of it.
+///
+/// The handle is usable from async code ([`ended`](Self::ended)) and from sync code alike. Dropping
+/// it closes the application without waiting.
+pub struct App {
+    lifecycle: Arc<Lifecycle>,
+    own: Mailbox<Message>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("App").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Begins an application that runs this topology under these settings.
+    #[doc(alias = "KafkaStreams")]
+    pub fn builder(topology: &Topology, config: Config) -> AppBuilder {
+        AppBuilder {
+            topology: topology.clone(),
+            config,
+            log: None,
+            clock: Arc::new(SystemClock::default()),
+            listener: None,
+            on_failure: Arc::new(|_| FailureAction::Close),
+        }
+    }
+
+    /// In which state it is.
+    pub fn state(&self) -> AppState {
+        self.lifecycle.state()
+    }
+
+    /// The error that stopped it, if one did.
+    pub fn error(&self) -> Option<Arc<Error>> {
+        self.lifecycle.error()
+    }
+
+    /// Waits on this thread until every task of this process runs; false after the timeout, or if
+    /// the application has ended.
+    pub fn wait_until_running(&self, at_most: Duration) -> bool {
+        let is_settled = |state: AppState| state == AppState::Running || state.is_terminal();
+        self.lifecycle.wait_until(is_settled, at_most) && self.state() == AppState::Running
+    }
+
+    /// Ends when the application has ended, be it closed or failed.
+    pub fn ended(&self) -> Ended {
+        Ended(Arc::clone(&self.lifecycle))
+    }
+
+    /// Starts one more worker; tasks move to it without a rebalance of the group.
+    #[doc(alias = "addStreamThread")]
+    pub fn add_worker(&self) {
+        self.own.send(Message::Request(Request::AddWorker));
+    }
+
+    /// Ends one worker; its tasks commit and move to the others. The last one stays.
+    #[doc(alias = "removeStreamThread")]
+    pub fn remove_worker(&self) {
+        self.own.send(Message::Request(Request::RemoveWorker));
+    }
+
+    /// Commits and closes every task, leaves the group, and waits for it; false after the timeout,
+    /// while closing goes on.
+    pub fn close(&self, at_most: Duration) -> bool {
+        self.own.send(Message::Request(Request::Close));
+        let has_ended = self.lifecycle.wait_until(AppState::is_terminal, at_most);
+        if has_ended {
+            let mut threads = self.threads.lock().expect("no panic while held");
+            // What a thread had to say is in the lifecycle's error.
+            threads.drain(..).for_each(|thread| drop(thread.join()));
+        }
+        has_ended
+    }
+}
+
+impl Drop for App {
+    fn drop(&mut self) {
+        self.own.send(Message::Request(Request::Close));
+    }
+}

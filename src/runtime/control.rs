@@ -1,0 +1,402 @@
+//! Who decides what runs here? The control plane: membership, placing of tasks, the app's state.
+//!
+//! It never touches a record. A rebalance only sends commands; heartbeats go on behind the
+//! membership port whatever a worker or a restore does.
+//!
+//! # Invariants
+//!
+//! - A live task is in exactly one hand: the restorer's or a worker's.
+//! - What [`Rebalance`] counts as alive is in a hand, and it hears of each closing exactly once.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::Receiver;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::{Rebalance, TaskCommand, TaskPlace, WorkerId, place};
+use crate::log::{GroupEvent, Membership, PartitionId};
+use crate::runtime::app::{FailureAction, FailureHandler};
+use crate::runtime::command::{Command, OpenedTask, Report};
+use crate::runtime::instance::Parts;
+use crate::runtime::lifecycle::{AppState, Lifecycle};
+use crate::runtime::mailbox::Mailbox;
+use crate::runtime::restorer::RestoreCommand;
+use crate::runtime::threads;
+use crate::state::Backend;
+use crate::time::Instant;
+use crate::topology::TaskId;
+
+/// How often committed repartition records are given up.
+const PURGE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long the control plane sleeps at most, so that a membership can be polled.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// What the handle of the application asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Request {
+    Close,
+    AddWorker,
+    RemoveWorker,
+}
+
+/// What the control plane hears.
+pub(crate) enum Message {
+    Report(Report),
+    Request(Request),
+}
+
+/// In whose hands a live task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Hand {
+    Restorer,
+    Worker(WorkerId),
+}
+
+/// A running worker.
+struct WorkerThread {
+    mailbox: Mailbox<Command>,
+    thread: JoinHandle<()>,
+    /// Whether it was told to end, so that no task goes to it any more.
+    is_leaving: bool,
+}
+
+/// What the control plane is made of.
+pub(crate) struct ControlSetup {
+    pub(crate) parts: Parts,
+    pub(crate) membership: Box<dyn Membership>,
+    pub(crate) rebalance: Rebalance,
+    pub(crate) restorer: Mailbox<RestoreCommand>,
+    pub(crate) inbox: Receiver<Message>,
+    pub(crate) own: Mailbox<Message>,
+    pub(crate) lifecycle: Arc<Lifecycle>,
+    pub(crate) on_failure: FailureHandler,
+}
+
+/// The control plane of one process.
+pub(crate) struct Control {
+    setup: ControlSetup,
+    hands: BTreeMap<TaskId, Hand>,
+    /// Tasks that were told to close, so that none of them is handed to a worker any more.
+    closing: BTreeSet<TaskId>,
+    workers: BTreeMap<WorkerId, WorkerThread>,
+    /// The next worker's number; numbers are not used twice, but by a replacement.
+    next_worker: u32,
+    purge: BTreeMap<PartitionId, i64>,
+    purged_at: Instant,
+    is_stopping: bool,
+    events: Vec<GroupEvent>,
+}
+
+impl Control {
+    pub(crate) fn new(setup: ControlSetup) -> Self {
+        let purged_at = setup.parts.clock.instant();
+        Self {
+            setup,
+            hands: BTreeMap::new(),
+            closing: BTreeSet::new(),
+            workers: BTreeMap::new(),
+            next_worker: 0,
+            purge: BTreeMap::new(),
+            purged_at,
+            is_stopping: false,
+            events: Vec::new(),
+        }
+    }
+
+    /// Starts one more worker.
+    pub(crate) fn add_worker(&mut self) -> Result<()> {
+        let id = WorkerId(self.next_worker);
+        self.next_worker += 1;
+        self.start_worker(id)
+    }
+
+    fn start_worker(&mut self, id: WorkerId) -> Result<()> {
+        let (mailbox, thread) = threads::start_worker(&self.setup.parts, id, &self.setup.own)?;
+        self.workers.insert(id, WorkerThread { mailbox, thread, is_leaving: false });
+        Ok(())
+    }
+
+    /// Turns until the application has ended.
+    pub(crate) fn run(mut self) {
+        self.setup.lifecycle.enter(AppState::Rebalancing);
+        while !self.turn() {
+            self.setup.membership.wait(POLL_INTERVAL);
+        }
+        self.setup.membership.leave();
+        self.setup.restorer.send(RestoreCommand::Stop);
+        let has_failed = self.setup.lifecycle.error().is_some();
+        let state = if has_failed { AppState::Failed } else { AppState::Closed };
+        self.setup.lifecycle.enter(state);
+    }
+
+    /// One turn; true once everything is closed.
+    fn turn(&mut self) -> bool {
+        self.take_group_events();
+        let token = self.setup.membership.token();
+        *self.setup.parts.token.lock().expect("no panic while held") = token;
+        while let Ok(message) = self.setup.inbox.try_recv() {
+            match message {
+                Message::Report(report) => self.take_report(report),
+                Message::Request(request) => self.take_request(request),
+            }
+        }
+        self.purge_committed();
+        self.update_state();
+        self.is_stopping && self.workers.is_empty() && self.hands.is_empty()
+    }
+
+    fn take_group_events(&mut self) {
+        let mut events = std::mem::take(&mut self.events);
+        let now = self.setup.parts.clock.instant();
+        self.setup.membership.poll(now, &mut events);
+        for event in events.drain(..) {
+            tracing::debug!(?event, "group");
+            if let GroupEvent::Failed(why) = &event {
+                let message = format!("the group membership has ended: {why}");
+                self.fail(Error::new(ErrorKind::Fatal, message));
+            }
+            self.obey_after(None, |rebalance, commands| rebalance.on_event(&event, commands));
+        }
+        self.events = events;
+    }
+
+    /// Lets the rebalance decide, then does what it says. `spare` is the state of a task that has
+    /// just been closed: it is opened again with it, or its files are closed.
+    fn obey_after(
+        &mut self,
+        mut spare: Option<(TaskId, Box<dyn Backend>)>,
+        decide: impl FnOnce(&mut Rebalance, &mut Vec<TaskCommand>),
+    ) {
+        let mut commands = Vec::new();
+        decide(&mut self.setup.rebalance, &mut commands);
+        // A restart comes right behind its closing, and must find the files.
+        for command in &commands {
+            if let TaskCommand::Start(task) = command {
+                let backend = spare.take_if(|(closed, _)| closed == task).map(|(_, held)| held);
+                self.open(*task, backend);
+            }
+        }
+        if let Some((task, backend)) = spare {
+            self.setup.restorer.send(RestoreCommand::Close { task, backend });
+        }
+        for command in commands {
+            self.obey(command);
+        }
+    }
+
+    fn open(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>) {
+        let before = self.hands.insert(task, Hand::Restorer);
+        assert!(before.is_none(), "a task is opened only where it is in no hand");
+        self.setup.restorer.send(RestoreCommand::Open { task, backend });
+    }
+
+    fn obey(&mut self, command: TaskCommand) {
+        match command {
+            TaskCommand::Start(_) => {}
+            TaskCommand::Close(task) => self.close_task(task, Command::Close(task)),
+            TaskCommand::Abandon(task) => self.close_task(task, Command::Abandon(task)),
+            TaskCommand::GiveUp(partition) => self.setup.membership.give_up(&[partition]),
+            TaskCommand::NoTask(partition) => {
+                let name = self.setup.parts.environment.catalog.ids().name(partition);
+                let message = format!(
+                    "the group assigned `{name}`, which had no task at the start; its topic has \
+                     grown: start the application anew"
+                );
+                self.fail(Error::new(ErrorKind::Fatal, message));
+            }
+        }
+    }
+
+    fn close_task(&mut self, task: TaskId, command: Command) {
+        self.closing.insert(task);
+        match self.hands.get(&task) {
+            Some(Hand::Restorer) => self.setup.restorer.send(RestoreCommand::Cancel(task)),
+            Some(Hand::Worker(worker)) => self.tell(*worker, command),
+            None => {}
+        }
+    }
+
+    fn tell(&self, worker: WorkerId, command: Command) {
+        if let Some(worker) = self.workers.get(&worker) {
+            worker.mailbox.send(command);
+        }
+    }
+
+    fn take_report(&mut self, report: Report) {
+        match report {
+            Report::Opened(opened) => self.hand_on(opened),
+            Report::OpenFailed { task, error } => {
+                self.fail(error);
+                self.closed(task, None);
+            }
+            Report::Closed { task, backend } | Report::Lost { task, backend, .. } => {
+                self.closed(task, backend);
+            }
+            Report::Committed(offsets) => self.note_committed(offsets),
+            Report::Failed { worker, error } => self.worker_failed(worker, &error),
+            Report::Stopped(worker) => self.join(worker),
+        }
+    }
+
+    /// Hands a restored task to its worker, unless it was told to close meanwhile.
+    fn hand_on(&mut self, opened: Box<OpenedTask>) {
+        let task = opened.id;
+        let worker = self.place_for(task);
+        match worker.filter(|_| !self.closing.contains(&task)) {
+            Some(worker) => {
+                self.hands.insert(task, Hand::Worker(worker));
+                self.tell(worker, Command::Start(opened));
+            }
+            None => self.closed(task, Some(opened.backend)),
+        }
+    }
+
+    /// A task is in no one's hands any more.
+    fn closed(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>) {
+        self.closing.remove(&task);
+        if self.hands.remove(&task).is_none() {
+            return;
+        }
+        self.obey_after(backend.map(|backend| (task, backend)), |rebalance, commands| {
+            rebalance.closed(task, commands);
+            rebalance.restart(task, commands);
+        });
+    }
+
+    /// Where a task is to run, with all the others staying where they are.
+    fn place_for(&self, task: TaskId) -> Option<WorkerId> {
+        self.places(Some(task)).remove(&task)
+    }
+
+    fn places(&self, newcomer: Option<TaskId>) -> BTreeMap<TaskId, WorkerId> {
+        let environment = &self.setup.parts.environment;
+        let is_stateful = |task| !environment.part(task).stores.is_empty();
+        let running = self.hands.iter().filter_map(|(task, hand)| match hand {
+            Hand::Worker(worker) => Some((*task, Some(*worker))),
+            Hand::Restorer => None,
+        });
+        let newcomer = newcomer.into_iter().map(|task| (task, None));
+        let tasks: Vec<_> = running
+            .chain(newcomer)
+            .map(|(task, current)| TaskPlace { task, is_stateful: is_stateful(task), current })
+            .collect();
+        let staying = self.workers.iter().filter(|(_, worker)| !worker.is_leaving);
+        let workers: Vec<_> = staying.map(|(id, _)| *id).collect();
+        place(&tasks, &workers)
+    }
+
+    fn take_request(&mut self, request: Request) {
+        match request {
+            Request::Close => self.stop(),
+            Request::AddWorker => match self.add_worker() {
+                Ok(()) => self.move_tasks(),
+                Err(error) => self.fail(error),
+            },
+            Request::RemoveWorker => self.remove_worker(),
+        }
+    }
+
+    /// Moves tasks to the workers on which they would be placed now.
+    fn move_tasks(&mut self) {
+        for (task, worker) in self.places(None) {
+            if self.hands.get(&task) != Some(&Hand::Worker(worker)) {
+                self.obey_after(None, |rebalance, commands| rebalance.restart(task, commands));
+            }
+        }
+    }
+
+    fn remove_worker(&mut self) {
+        let mut staying = self.workers.iter_mut().filter(|(_, worker)| !worker.is_leaving);
+        let last = staying.next_back();
+        if staying.next().is_none() {
+            tracing::warn!("the last worker stays; close the application to end it");
+            return;
+        }
+        if let Some((_, worker)) = last {
+            worker.is_leaving = true;
+            worker.mailbox.send(Command::Stop);
+        }
+    }
+
+    fn worker_failed(&mut self, worker: WorkerId, error: &Error) {
+        tracing::error!(worker = worker.0, %error, "a worker has failed");
+        self.join(worker);
+        let action = (self.setup.on_failure)(error);
+        let replaced = match action {
+            _ if self.is_stopping => Ok(()),
+            FailureAction::ReplaceWorker => self.start_worker(worker),
+            FailureAction::Close => Err(Error::new(error.kind(), error.to_string())),
+        };
+        if let Err(error) = replaced {
+            self.fail(error);
+        }
+        // What was handed to it and crossed its end has died with its mailbox.
+        let orphans = self.hands.iter().filter(|(_, hand)| **hand == Hand::Worker(worker));
+        for task in orphans.map(|(task, _)| *task).collect::<Vec<_>>() {
+            self.closed(task, None);
+        }
+    }
+
+    fn join(&mut self, worker: WorkerId) {
+        if let Some(worker) = self.workers.remove(&worker) {
+            // Its panic, if it had one, was caught and reported.
+            drop(worker.thread.join());
+        }
+    }
+
+    fn fail(&mut self, error: Error) {
+        tracing::error!(%error, "the application stops");
+        self.setup.lifecycle.fail_with(error);
+        self.stop();
+    }
+
+    fn stop(&mut self) {
+        if self.is_stopping {
+            return;
+        }
+        self.is_stopping = true;
+        self.setup.lifecycle.enter(AppState::Closing);
+        self.obey_after(None, Rebalance::stop);
+        for worker in self.workers.values_mut() {
+            worker.is_leaving = true;
+            worker.mailbox.send(Command::Stop);
+        }
+    }
+
+    fn note_committed(&mut self, offsets: Vec<(PartitionId, i64)>) {
+        let environment = &self.setup.parts.environment;
+        for (partition, offset) in offsets {
+            let name = environment.catalog.ids().name(partition);
+            if environment.is_repartition(&name.topic) {
+                self.purge.insert(partition, offset);
+            }
+        }
+    }
+
+    /// Gives up repartition records that every reader has committed beyond.
+    fn purge_committed(&mut self) {
+        let now = self.setup.parts.clock.instant();
+        if !self.purge.is_empty() && now.since(self.purged_at) >= PURGE_INTERVAL {
+            self.purged_at = now;
+            let purge = std::mem::take(&mut self.purge).into_iter().collect();
+            self.setup.restorer.send(RestoreCommand::Purge(purge));
+        }
+    }
+
+    fn update_state(&self) {
+        if self.is_stopping {
+            return;
+        }
+        let is_running = self.hands.values().all(|hand| matches!(hand, Hand::Worker(_)));
+        let has_joined = !self.setup.membership.token().member_id.is_empty();
+        let state =
+            if is_running && has_joined { AppState::Running } else { AppState::Rebalancing };
+        if self.setup.lifecycle.state() != state {
+            self.setup.lifecycle.enter(state);
+        }
+    }
+}

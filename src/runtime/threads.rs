@@ -1,0 +1,104 @@
+//! On which threads does it run? A worker and the restorer, each turned by a thread of its own.
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+
+use crossbeam_channel::bounded;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::group::WorkerId;
+use crate::runtime::command::{Command, Report};
+use crate::runtime::control::Message;
+use crate::runtime::instance::Parts;
+use crate::runtime::mailbox::Mailbox;
+use crate::runtime::restorer::RestoreCommand;
+use crate::runtime::spawn::spawn_named;
+use crate::runtime::worker::{Next, Worker};
+
+/// Starts a worker on a thread of its own. It is made there, since nothing of it may move.
+pub(crate) fn start_worker(
+    parts: &Parts,
+    id: WorkerId,
+    control: &Mailbox<Message>,
+) -> Result<(Mailbox<Command>, JoinHandle<()>)> {
+    let (mailbox, commands) = Mailbox::new();
+    let (ready, started) = bounded(1);
+    let (parts, control) = (parts.clone(), control.clone());
+    let name = format!("millstream-worker-{}", id.0);
+    let thread = spawn_named(name, move || {
+        let reports = {
+            let control = control.clone();
+            move |report| control.send(Message::Report(report))
+        };
+        match parts.worker(id, commands, Box::new(reports)) {
+            Ok(worker) => {
+                drop(ready.send(Ok(worker.waker())));
+                run_worker(worker, id, &control);
+            }
+            Err(error) => drop(ready.send(Err(error))),
+        }
+    });
+    let waker = started.recv().expect("the thread reports before it ends")?;
+    mailbox.wake_with(waker);
+    Ok((mailbox, thread))
+}
+
+fn run_worker(mut worker: Worker, id: WorkerId, control: &Mailbox<Message>) {
+    let ended = catch_unwind(AssertUnwindSafe(|| turn_until_stopped(&mut worker)));
+    let error = match ended {
+        Ok(Ok(())) => return,
+        Ok(Err(error)) => error,
+        Err(panic) => Error::new(ErrorKind::Panic, describe(&*panic)),
+    };
+    // What the tasks hold beyond the last commit is gone with them; their backends hold only what
+    // is committed, so they can be opened again.
+    if catch_unwind(AssertUnwindSafe(|| worker.abandon_all())).is_err() {
+        tracing::error!(worker = id.0, "the tasks of a failed worker could not be closed");
+    }
+    control.send(Message::Report(Report::Failed { worker: id, error }));
+}
+
+fn turn_until_stopped(worker: &mut Worker) -> Result<()> {
+    loop {
+        match worker.turn()? {
+            Next::Again => {}
+            Next::Wait(at_most) => worker.wait(at_most),
+            Next::Stop => return Ok(()),
+        }
+    }
+}
+
+fn describe(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!("the pipeline panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+}
+
+/// Starts the restorer on a thread of its own.
+pub(crate) fn start_restorer(
+    parts: &Parts,
+    control: &Mailbox<Message>,
+) -> Result<(Mailbox<RestoreCommand>, JoinHandle<()>)> {
+    let (mailbox, commands) = Mailbox::new();
+    let (ready, started) = bounded(1);
+    let (parts, control) = (parts.clone(), control.clone());
+    let thread = spawn_named("millstream-restorer".to_owned(), move || {
+        let reports = move |report| control.send(Message::Report(report));
+        let mut restorer = match parts.restorer(commands, Box::new(reports)) {
+            Ok(restorer) => restorer,
+            Err(error) => return drop(ready.send(Err(error))),
+        };
+        drop(ready.send(Ok(restorer.waker())));
+        loop {
+            match restorer.turn() {
+                Next::Again => {}
+                Next::Wait(at_most) => restorer.wait(at_most),
+                Next::Stop => return,
+            }
+        }
+    });
+    let waker = started.recv().expect("the thread reports before it ends")?;
+    mailbox.wake_with(waker);
+    Ok((mailbox, thread))
+}
