@@ -161,6 +161,12 @@ impl Shared {
         look(&self.lock())
     }
 
+    /// Sleeps until the next change, but at most that long; false if there was none.
+    fn wait_for_change(&self, at_most: Duration) -> bool {
+        let waited = self.changed.wait_timeout(self.lock(), at_most);
+        !waited.expect("no panic while the log is held").1.timed_out()
+    }
+
     /// Changes the log and wakes whoever waits for it.
     fn change<T>(&self, act: impl FnOnce(&mut State) -> T) -> T {
         let result = act(&mut self.lock());

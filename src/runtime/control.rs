@@ -263,7 +263,10 @@ impl Control {
         }
         self.obey_after(backend.map(|backend| (task, backend)), |rebalance, commands| {
             rebalance.closed(task, commands);
-            rebalance.restart(task, commands);
+            // One that ended by itself is ours still; one that was closed is decided on already.
+            if commands.is_empty() {
+                rebalance.restart(task, commands);
+            }
         });
     }
 

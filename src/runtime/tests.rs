@@ -63,8 +63,7 @@ fn written(log: &MemoryLog) -> BTreeMap<String, Vec<i64>> {
 }
 
 fn wait_for(log: &MemoryLog, total: i64) {
-    let client = log.watcher();
-    let reached = client.wait_until(PATIENCE, || {
+    let reached = log.wait_until(PATIENCE, || {
         written(log).values().filter_map(|counts| counts.last()).sum::<i64>() >= total
     });
     assert!(reached, "the counts did not reach {total}: {:?}", written(log));

@@ -102,15 +102,6 @@ impl StateDirectory {
         Ok(Self { process_id, disk: Some(disk) })
     }
 
-    /// The state of an application below `root`.
-    pub fn open(
-        _root: &std::path::Path,
-        _application_id: &str,
-        _cluster_id: &str,
-    ) -> Result<Self, StateError> {
-        Ok(Self::in_memory())
-    }
-
     /// Names this process over its restarts.
     pub fn process_id(&self) -> &str {
         &self.process_id

@@ -1,5 +1,7 @@
 //! How do tests and examples put records in and take them out? One by one, with no client.
 
+use std::time::Duration;
+
 use super::MemoryLog;
 use crate::log::batch::EncodedHeaders;
 use crate::log::{Isolation, NewTopic, OpenBatch, TopicPartition, partition_for_key};
@@ -72,6 +74,19 @@ impl MemoryLog {
     /// If the topic does not exist.
     pub fn read(&self, topic: &str) -> Vec<ReadRecord> {
         self.read_as(topic, Isolation::ReadCommitted)
+    }
+
+    /// Waits on this thread until `is_reached`, which is asked again after each change of the log;
+    /// false if the log has not changed for `patience`.
+    pub fn wait_until(&self, patience: Duration, is_reached: impl Fn() -> bool) -> bool {
+        loop {
+            if is_reached() {
+                return true;
+            }
+            if !self.shared.wait_for_change(patience) {
+                return is_reached();
+            }
+        }
     }
 
     /// All records of a topic, those of open and aborted transactions included.
