@@ -35,3 +35,8 @@ pub use topic::{OffsetReset, TimestampExtractor, Topic};
 pub use window::{
     Emit, JoinWindows, SessionWindows, SlidingWindows, TimeWindows, Window, WindowError, Windowed,
 };
+
+/// The README's programs, compiled and run.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -61,6 +61,12 @@ impl AppBuilder {
         self
     }
 
+    /// As [`log`](Self::log), for one that is used elsewhere as well.
+    pub fn shared_log(mut self, log: Arc<dyn Log>) -> Self {
+        self.log = Some(log);
+        self
+    }
+
     /// Called at each change of state, on the application's control thread.
     pub fn on_state(
         mut self,
