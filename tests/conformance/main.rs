@@ -38,9 +38,28 @@ macro_rules! equal {
 }
 
 equal! {
+    filter filter_not map map_values flat_map flat_map_values select_key peek
+    merge merge_with_itself merge_of_branches fan_out branches branches_no_default
+    repartition repartition_new_key to_table to_table_new_key
+
     group_by_key_count group_by_key_reduce group_by_key_aggregate
     group_by_count group_by_reduce group_by_aggregate
     group_by_key_after_select_key two_aggregations
+    count_map_values
+
+    table_source table_filter table_filter_not table_filter_store
+    table_map_values table_filter_map_values table_map_values_filter
+    table_fan_out
+    table_group_by_count table_group_by_reduce table_group_by_aggregate
+    table_group_by_aggregate_of_filter table_group_by_aggregate_of_map_values
+    table_group_by_same_key
+
+    table_table_inner table_table_inner_filter
+    table_table_left table_table_left_filter
+    table_table_outer table_table_outer_store table_table_outer_filter
+    table_table_of_itself table_table_chain
+    stream_table_inner stream_table_left stream_table_new_key
+    stream_table_of_itself stream_table_filtered
 }
 
 #[test]

@@ -13,17 +13,15 @@ import org.apache.kafka.streams.state.KeyValueStore;
 /** Operators of tables on their own. */
 final class Tables {
     static void register(final Map<String, Scenario> all) {
-        all.put("table_source", Scenario.of(b -> emit(plain(b)), "out"));
-        all.put("table_source_store", Scenario.of(b -> emit(stored(b)), "out"));
-        all.put("table_filter", Scenario.of(b -> emit(even(plain(b))), "out"));
-        all.put("table_filter_of_store", Scenario.of(b -> emit(even(stored(b))), "out"));
+        all.put("table_source", Scenario.of(b -> emit(stored(b)), "out"));
+        all.put("table_filter", Scenario.of(b -> emit(even(stored(b))), "out"));
+        all.put("table_filter_not", Scenario.of(b -> emit(odd(stored(b))), "out"));
         all.put("table_filter_store", Scenario.of(Tables::filterStore, "out"));
-        all.put("table_filter_not", Scenario.of(b -> emit(odd(plain(b))), "out"));
-        all.put("table_filter_not_of_store", Scenario.of(b -> emit(odd(stored(b))), "out"));
-        all.put("table_map_values", Scenario.of(b -> emit(marked(plain(b))), "out"));
-        all.put("table_map_values_of_store", Scenario.of(b -> emit(marked(stored(b))), "out"));
+        all.put("table_map_values", Scenario.of(b -> emit(marked(stored(b))), "out"));
         all.put("table_map_values_store", Scenario.of(Tables::mapValuesStore, "out"));
         all.put("table_filter_map_values", Scenario.of(b -> emit(marked(even(stored(b)))), "out"));
+        all.put("table_map_values_filter", Scenario.of(b -> emit(even(marked(stored(b)))), "out"));
+        all.put("table_fan_out", Scenario.of(Tables::fanOut, "out"));
         all.put("table_group_by_count", Scenario.of(b -> emit(count(regroup(stored(b)))), "out"));
         all.put("table_group_by_reduce", Scenario.of(b -> emit(reduce(regroup(stored(b)))), "out"));
         all.put(
@@ -34,7 +32,7 @@ final class Tables {
                 Scenario.of(b -> emit(aggregate(regroup(even(stored(b))))), "out"));
         all.put(
                 "table_group_by_aggregate_of_map_values",
-                Scenario.of(b -> emit(aggregate(regroup(marked(plain(b))))), "out"));
+                Scenario.of(b -> emit(aggregate(regroup(marked(stored(b))))), "out"));
         all.put(
                 "table_group_by_same_key",
                 Scenario.of(
@@ -51,10 +49,6 @@ final class Tables {
 
     private static <V> void emit(final KTable<String, V> table) {
         Functions.emit(table);
-    }
-
-    private static KTable<String, String> plain(final StreamsBuilder b) {
-        return b.table("in");
     }
 
     static KTable<String, String> stored(final StreamsBuilder b) {
@@ -74,11 +68,18 @@ final class Tables {
     }
 
     private static void filterStore(final StreamsBuilder b) {
-        emit(plain(b).filter(Functions::isEven, Materialized.as("store-even")));
+        emit(stored(b).filter(Functions::isEven, Materialized.as("store-even")));
     }
 
     private static void mapValuesStore(final StreamsBuilder b) {
-        emit(plain(b).mapValues(Functions::mark, Materialized.as("store-marked")));
+        emit(stored(b).mapValues(Functions::mark, Materialized.as("store-marked")));
+    }
+
+    private static void fanOut(final StreamsBuilder b) {
+        final KTable<String, String> table = stored(b);
+        emit(even(table));
+        emit(marked(table));
+        emit(table);
     }
 
     /** Groups by the value's class, so that rows move between few groups. */

@@ -22,6 +22,11 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         totals("two_aggregations", two_aggregations)
             .outputs(&["counts", "out"])
             .store(rows::<i64>("store-counts")),
+        counts("count_filter", |b| emit(&count(&by_key(b)).filter(|_, count| count % 2 == 0))),
+        counts("count_map_values", |b| {
+            emit(&count(&by_key(b)).map_values(|count| format!("c{count}")));
+        }),
+        counts("count_of_counts", |b| emit(&count_of_counts(b))).store(rows::<i64>("store-outer")),
     ]
 }
 
@@ -63,4 +68,9 @@ fn two_aggregations(b: &StreamsBuilder) {
     emit(&aggregate(&groups));
     let counts = groups.count("store-counts").to_stream();
     counts.map_values(|count| count.map(|count| count.to_string())).to(&values("counts"));
+}
+
+fn count_of_counts(b: &StreamsBuilder) -> KTable<String, i64> {
+    let counts = count(&by_key(b));
+    counts.group_by(|key, count| (format!("c{count}"), key.clone())).count("store-outer")
 }

@@ -1,6 +1,9 @@
 //! Which topologies are compared? The scenarios of `java/`, by the same names, in our language.
 
 mod aggregations;
+mod stateless;
+mod table_joins;
+mod tables;
 
 use std::time::Duration;
 
@@ -26,7 +29,10 @@ type Dump = Box<dyn Fn(&mut TopologyTestDriver) -> Vec<String>>;
 /// Every scenario.
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
+    all.extend(stateless::scenarios());
     all.extend(aggregations::scenarios());
+    all.extend(tables::scenarios());
+    all.extend(table_joins::scenarios());
     all
 }
 

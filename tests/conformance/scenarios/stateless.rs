@@ -2,7 +2,7 @@
 
 use millstream::{KStream, StreamsBuilder};
 
-use super::{Scenario, any, emit, rows, text, values};
+use super::{Scenario, any, emit, rows, values};
 use crate::functions::{Nullable, code, is_even, is_third, mark, text as print};
 use crate::inputs::Shape;
 
@@ -72,15 +72,13 @@ fn merge(b: &StreamsBuilder) {
 
 fn merge_of_branches(input: &Anything) -> Anything {
     let kept = input.filter(|_, value| even(value));
-    let marked =
-        input.map_values_with_key(|key, value| Some(mark(print(key), print(&value))));
+    let marked = input.map_values_with_key(|key, value| Some(mark(print(key), print(&value))));
     marked.merge(&kept)
 }
 
 fn fan_out(b: &StreamsBuilder) {
     let input = b.stream(&any("in"));
-    let marked =
-        input.map_values_with_key(|key, value| Some(mark(print(key), print(&value))));
+    let marked = input.map_values_with_key(|key, value| Some(mark(print(key), print(&value))));
     marked.to(&any("out"));
     input.filter(|_, value| even(value)).to(&any("out"));
     swap(&input).to(&any("out"));
@@ -88,15 +86,19 @@ fn fan_out(b: &StreamsBuilder) {
 
 fn branches(b: &StreamsBuilder) {
     let split = b.stream(&any("in")).split();
-    split.branch(|_, value| even(value)).to(&any("even"));
-    split.branch(|_, value| third(value)).to(&any("third"));
-    split.default_branch().to(&any("rest"));
+    let split = split.branch("even", |_, value| even(value));
+    let branches = split.branch("third", |_, value| third(value)).default("rest");
+    for (name, stream) in branches.iter() {
+        stream.to(&any(name));
+    }
 }
 
 fn branches_no_default(b: &StreamsBuilder) {
     let split = b.stream(&any("in")).split();
-    split.branch(|_, value| even(value)).to(&any("even"));
-    split.branch(|_, value| third(value)).to(&any("third"));
+    let split = split.branch("even", |_, value| even(value));
+    let branches = split.branch("third", |_, value| third(value)).no_default();
+    branches["even"].to(&any("even"));
+    branches["third"].to(&any("third"));
 }
 
 fn repartition(b: &StreamsBuilder) {
@@ -111,10 +113,10 @@ fn repartition_new_key(b: &StreamsBuilder) {
 }
 
 fn to_table(b: &StreamsBuilder) {
-    emit(&b.stream(&values("in")).to_table("store"));
+    emit::<String>(&b.stream(&values("in")).to_table("store"));
 }
 
 fn to_table_new_key(b: &StreamsBuilder) {
     let moved = b.stream(&any("in")).flat_map(|key, value| value.map(|value| (value, key)));
-    emit(&moved.to_table("store"));
+    emit::<String>(&moved.to_table("store"));
 }
