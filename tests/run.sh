@@ -294,16 +294,21 @@ stage_msrv() {
 
 # Every package of Cargo.lock says which Rust it needs; none may need more than $1.
 dependencies_above() {
-  local metadata package needs
+  local metadata package needs count=0
   metadata=$(cargo metadata --format-version 1 --all-features) || complain "no cargo metadata"
   while read -r package needs; do
-    if [ "$(printf '%s\n' "$1" "$needs" | sort -V | tail -n 1)" != "$needs" ]; then continue; fi
-    case $needs in "$1" | "$1.0") ;; *) complain "$package needs Rust $needs, not $1" ;; esac
+    count=$((count + 1))
+    case $needs in null | "$1" | "$1.0") continue ;; esac
+    if [ "$(printf '%s\n' "$1" "$needs" | sort -V | tail -n 1)" = "$needs" ]; then
+      complain "$package needs Rust $needs, not $1"
+    fi
   done < <(
-    # One package per line: its id, then the Rust it needs.
-    sed 's/{"name":/\n&/g' <<<"$metadata" |
-      sed -n 's/.*"id":"\([^"]*\)","license.*"rust_version":"\([^"]*\)".*/\1 \2/p'
+    # In each package the id comes first and the Rust that it needs comes later.
+    grep -oE '"id":"[^"]+","license"|"rust_version":("[^"]*"|null)' <<<"$metadata" |
+      awk -F'"' '$2 == "id" { id = $4 } $2 == "rust_version" { print id, $4 == "" ? "null" : $4 }'
   )
+  [ "$count" -gt 1 ] || complain "no package says which Rust it needs"
+  echo "$count packages"
 }
 
 # --- all stages ----------------------------------------------------------------------------------
