@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::restore::{dump, spec};
 use super::{INDEX, ScratchDir, key_value_model, restore, shared, timed_model};
@@ -72,11 +72,27 @@ fn batch(from: u64, to: u64, offset: i64) -> WriteBatch {
     batch
 }
 
+/// Name and length of each file.
+fn listing(path: &Path) -> Vec<(PathBuf, u64)> {
+    let files = fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path());
+    let sized = files.filter_map(|path| Some((path.clone(), fs::metadata(path).ok()?.len())));
+    let mut files: Vec<_> = sized.collect();
+    files.sort();
+    files
+}
+
+/// Copies what a crash would leave: all files as they are at one moment. The database goes on
+/// working meanwhile, so the copy is made again until nothing has moved.
 fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
+    loop {
+        let before = listing(from);
+        let _ = fs::remove_dir_all(to);
+        fs::create_dir_all(to).unwrap();
+        let copies =
+            before.iter().map(|(path, _)| fs::copy(path, to.join(path.file_name().unwrap())));
+        if copies.collect::<Result<Vec<_>, _>>().is_ok() && listing(from) == before {
+            return;
+        }
     }
 }
 
@@ -87,6 +103,7 @@ fn close_keeps_everything_and_a_crash_keeps_a_moment() {
     let mut backend = open(&live).unwrap();
     let mut value = [0; 512];
     let mut random = super::Random(1);
+    let mut survived = Vec::new();
     for step in 0..200_u64 {
         let mut batch = batch(step, step + 1, step as i64 + 1);
         for filler in 0..100_u64 {
@@ -102,8 +119,10 @@ fn close_keeps_everything_and_a_crash_keeps_a_moment() {
             let offset = reopened.changelog_offset(INDEX).unwrap().unwrap_or(0);
             assert_eq!(reopened.changelog_offset(OTHER).unwrap().unwrap_or(0), offset);
             assert_eq!(dump(&reopened).len() as i64, offset * 101, "after step {step}");
+            survived.push(offset);
         }
     }
+    assert!(survived.iter().any(|offset| *offset > 0), "no crash found anything on disk");
     Box::new(backend).close().unwrap();
     let reopened = open(&live).unwrap();
     assert_eq!(reopened.changelog_offset(INDEX).unwrap(), Some(200));
@@ -203,7 +222,7 @@ fn damaged_task_is_set_aside_and_begins_empty() {
         write_task(&directory);
         let task = root.path().join("app/tasks/0_1");
         let files = fs::read_dir(&task).unwrap().map(|entry| entry.unwrap().path());
-        let is_hit = |path: &std::path::PathBuf| path.to_string_lossy().contains(damage);
+        let is_hit = |path: &PathBuf| path.to_string_lossy().contains(damage);
         files.filter(is_hit).for_each(|path| fs::write(path, "rubbish").unwrap());
         let backend = directory.open_task("0_1", &specs()).unwrap();
         assert!(dump(&*backend).is_empty());
