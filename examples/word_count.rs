@@ -5,6 +5,8 @@
 //! cargo run --example word_count -- --brokers HOST:PORT    # the same program on Kafka
 //! ```
 //!
+//! Several processes on one machine need a state directory each: add `--state DIR`.
+//!
 //! It writes lines of text, counts their words exactly once, shows how far it is, and checks the
 //! result against what it wrote. On Kafka it creates its topics where they are missing.
 
@@ -12,6 +14,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,14 +50,38 @@ fn topology() -> Result<Topology, BoxError> {
     Ok(builder.build()?)
 }
 
-fn main() -> Result<(), BoxError> {
-    let brokers = brokers_from_arguments()?;
-    let config = Config::builder("word-count", brokers.as_deref().unwrap_or("in-process"));
-    let config = config.build()?;
-    let log = connect(&config, brokers.is_some())?;
+fn main() -> ExitCode {
+    match Arguments::parse().and_then(|arguments| run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: &Arguments) -> Result<(), BoxError> {
+    let brokers = arguments.brokers.as_deref().unwrap_or("in-process");
+    // The in-process log ends with the process, and so must the state that belongs to it.
+    let temporary = std::env::temp_dir().join(format!("millstream-{}", std::process::id()));
+    let mut config = Config::builder("word-count", brokers);
+    match (&arguments.state, &arguments.brokers) {
+        (Some(state), _) => config = config.state_dir(state),
+        (None, Some(_)) => {}
+        (None, None) => config = config.state_dir(&temporary),
+    }
+    let outcome = count(config.build()?, arguments.brokers.is_some());
+    if temporary.exists() {
+        std::fs::remove_dir_all(temporary)?;
+    }
+    outcome
+}
+
+fn count(config: Config, is_kafka: bool) -> Result<(), BoxError> {
+    let log = connect(&config, is_kafka)?;
     create_topics(&*log)?;
-    let before = read_counts(&*log)?;
-    let expected = write_lines(&*log, &before)?;
+    write_lines(&*log)?;
+    let expected = count_lines(&*log)?;
     let app = App::builder(&topology()?, config).shared_log(Arc::clone(&log)).start()?;
     let result = watch(&*log, &expected);
     let is_closed = app.close(Duration::from_secs(30));
@@ -65,12 +92,24 @@ fn main() -> Result<(), BoxError> {
     show(&result, is_closed && result == expected)
 }
 
-fn brokers_from_arguments() -> Result<Option<String>, BoxError> {
-    let mut arguments = std::env::args().skip(1);
-    match (arguments.next().as_deref(), arguments.next()) {
-        (None, _) => Ok(None),
-        (Some("--brokers"), Some(brokers)) => Ok(Some(brokers)),
-        _ => Err("usage: word_count [--brokers HOST:PORT]".into()),
+#[derive(Default)]
+struct Arguments {
+    brokers: Option<String>,
+    state: Option<String>,
+}
+
+impl Arguments {
+    fn parse() -> Result<Self, BoxError> {
+        let mut parsed = Self::default();
+        let mut arguments = std::env::args().skip(1);
+        while let Some(name) = arguments.next() {
+            match (name.as_str(), arguments.next()) {
+                ("--brokers", Some(brokers)) => parsed.brokers = Some(brokers),
+                ("--state", Some(state)) => parsed.state = Some(state),
+                _ => return Err("usage: word_count [--brokers HOST:PORT] [--state DIR]".into()),
+            }
+        }
+        Ok(parsed)
     }
 }
 
@@ -96,13 +135,9 @@ fn create_topics(log: &dyn Log) -> Result<(), BoxError> {
     Ok(log.admin().create_topics(&topics)?)
 }
 
-/// Writes the lines, the same in each run, and returns what the counts must become.
-fn write_lines(
-    log: &dyn Log,
-    before: &BTreeMap<String, i64>,
-) -> Result<BTreeMap<String, i64>, BoxError> {
+/// Writes the lines, the same in each run.
+fn write_lines(log: &dyn Log) -> Result<(), BoxError> {
     let mut client = log.client(client_config("word-count-writer"))?;
-    let mut expected = before.clone();
     let mut random = 0x9e37_79b9_7f4a_7c15_u64;
     let mut batches: Vec<OpenBatch> = (0..PARTITIONS).map(|_| OpenBatch::new()).collect();
     let now = SystemClock::default().timestamp();
@@ -116,7 +151,6 @@ fn write_lines(
             let draw = (random % 12).min(random / 12 % 12) as usize;
             line.push_str(WORDS[draw]);
             line.push(' ');
-            *expected.entry(WORDS[draw].to_owned()).or_default() += 1;
         }
         let batch = &mut batches[(number % u64::from(PARTITIONS)) as usize];
         let line = line.trim_end().as_bytes();
@@ -126,7 +160,7 @@ fn write_lines(
             send(log, &mut *client, partition, std::mem::take(batch))?;
         }
     }
-    Ok(expected)
+    Ok(())
 }
 
 fn send(
@@ -166,11 +200,17 @@ fn client_config(client_id: &str) -> ClientConfig {
     }
 }
 
-/// The latest committed count of each word.
-fn read_counts(log: &dyn Log) -> Result<BTreeMap<String, i64>, BoxError> {
-    let mut latest = BTreeMap::new();
-    follow(log, &mut latest, |_, is_at_end| is_at_end)?;
-    Ok(latest)
+/// What the counts must become: the words of every line that the log holds, earlier runs included.
+fn count_lines(log: &dyn Log) -> Result<BTreeMap<String, i64>, BoxError> {
+    let mut expected = BTreeMap::new();
+    let count = |expected: &mut BTreeMap<String, i64>, _: &[u8], line: &[u8]| {
+        for word in std::str::from_utf8(line)?.split(' ') {
+            *expected.entry(word.to_owned()).or_default() += 1;
+        }
+        Ok(())
+    };
+    follow(log, lines().name(), &mut expected, count, |_, is_at_end| is_at_end)?;
+    Ok(expected)
 }
 
 /// Shows the progress until the counts are what they must become.
@@ -183,7 +223,12 @@ fn watch(
     let mut shown = clock.instant();
     let mut latest = BTreeMap::new();
     let is_live = std::io::stdout().is_terminal();
-    follow(log, &mut latest, |latest, _| {
+    let keep = |latest: &mut BTreeMap<String, i64>, word: &[u8], count: &[u8]| {
+        let count = i64::from_be_bytes(count.try_into()?);
+        latest.insert(String::from_utf8(word.to_vec())?, count);
+        Ok(())
+    };
+    follow(log, counts().name(), &mut latest, keep, |latest, _| {
         let counted: i64 = latest.values().sum();
         if clock.instant().since(shown) > Duration::from_millis(200) || counted == total {
             shown = clock.instant();
@@ -197,17 +242,19 @@ fn watch(
     Ok(latest)
 }
 
-/// Reads the counts from the beginning until `is_enough`.
+/// Reads a topic's committed records from the beginning until `is_enough`.
 fn follow(
     log: &dyn Log,
+    topic: &str,
     latest: &mut BTreeMap<String, i64>,
+    take: impl Fn(&mut BTreeMap<String, i64>, &[u8], &[u8]) -> Result<(), BoxError>,
     mut is_enough: impl FnMut(&BTreeMap<String, i64>, bool) -> bool,
 ) -> Result<(), BoxError> {
     let mut client = log.client(client_config("word-count-reader"))?;
     let clock = SystemClock::default();
     let mut unread = std::collections::BTreeSet::new();
     for partition in 0..PARTITIONS {
-        let name = millstream::log::TopicPartition::new(counts().name(), partition);
+        let name = millstream::log::TopicPartition::new(topic, partition);
         let id = log.partitions().id(&name);
         let start = log.admin().offsets(&[(id, OffsetSpec::Earliest)])?;
         client.read_from(id, start[0]);
@@ -221,9 +268,8 @@ fn follow(
                 LogEvent::Fetched(batch) => {
                     for record in batch.records() {
                         let record = record?;
-                        let word = String::from_utf8(record.key.unwrap_or_default().to_vec())?;
-                        let count = record.value.unwrap_or_default().try_into()?;
-                        latest.insert(word, i64::from_be_bytes(count));
+                        let key = record.key.unwrap_or_default();
+                        take(latest, key, record.value.unwrap_or_default())?;
                     }
                 }
                 LogEvent::CaughtUp { partition, .. } => drop(unread.remove(&partition)),

@@ -73,6 +73,19 @@ impl KafkaAdmin {
     }
 
     /// Asks for offsets, in the order of the questions.
+    /// As `list`, tried again while a topic that has just been created has no leader yet.
+    fn list_patiently(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
+        const ATTEMPTS: u32 = 50;
+        let pause = super::signal::Signal::default();
+        for _ in 1..ATTEMPTS {
+            match self.list(wanted) {
+                Err(LogError::Unavailable(_)) => pause.wait(Duration::from_millis(100)),
+                answer => return answer,
+            }
+        }
+        self.list(wanted)
+    }
+
     fn list(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -152,7 +165,7 @@ impl Admin for KafkaAdmin {
         let mut offsets = Vec::with_capacity(wanted.len());
         // One partition may be asked for twice, which one request cannot hold.
         for (question, rest) in distinct(&wanted) {
-            offsets.push((rest, self.list(&question)?));
+            offsets.push((rest, self.list_patiently(&question)?));
         }
         let mut found = vec![NONE; wanted.len()];
         for (places, answers) in offsets {

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::signal::Signal;
-use crate::runtime::spawn_named;
+use crate::runtime::spawn::spawn_named;
 use crate::time::Instant;
 
 /// A call, and its answer if somebody waits for one.

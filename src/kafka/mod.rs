@@ -9,6 +9,7 @@
 mod admin;
 mod calls;
 mod errors;
+mod group;
 mod librdkafka;
 mod members;
 mod properties;
@@ -18,6 +19,7 @@ mod sys;
 use std::sync::Arc;
 
 use self::admin::KafkaAdmin;
+use self::group::Member;
 use self::librdkafka::Client;
 use self::members::Members;
 use self::properties::Properties;
@@ -63,7 +65,8 @@ impl Log for KafkaLog {
         Arc::clone(&self.admin) as Arc<dyn Admin>
     }
 
-    fn join(&self, _config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {
-        Err(LogError::Fatal("a Kafka group cannot be joined".into()))
+    fn join(&self, config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {
+        let member = Member::join(&config, &self.properties, &self.partitions, &self.members)?;
+        Ok(Box::new(member))
     }
 }

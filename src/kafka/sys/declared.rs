@@ -35,6 +35,14 @@ unsafe extern "C" {
         value: *const c_void,
         value_size: isize,
     ) -> c_int;
+    pub(super) fn rd_kafka_subscribe(
+        rk: *mut rd::rd_kafka_t,
+        topics: *const rd::rd_kafka_topic_partition_list_t,
+    ) -> c_int;
+    pub(super) fn rd_kafka_pause_partitions(
+        rk: *mut rd::rd_kafka_t,
+        partitions: *mut rd::rd_kafka_topic_partition_list_t,
+    ) -> c_int;
     pub(super) fn rd_kafka_commit(
         rk: *mut rd::rd_kafka_t,
         offsets: *const rd::rd_kafka_topic_partition_list_t,

@@ -1,0 +1,201 @@
+//! Which partitions does this process own? A consumer that is a member of the group and reads
+//! nothing.
+//!
+//! Its partitions are paused from the moment they are taken; the workers read them by hand.
+//! librdkafka's own threads send the heartbeats, so nothing that a worker or a restore does can
+//! hold them up. A revocation is answered only when the last of its partitions has been given up:
+//! until then the group waits, up to the rebalance timeout.
+//!
+//! # Invariants
+//!
+//! - Every rebalance that librdkafka announces is answered exactly once.
+//! - A partition is given back to the group only after `give_up`, unless it is lost already.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::members::Members;
+use super::properties::Properties;
+use super::signal::Signal;
+use super::sys::{
+    CLOSE_POLL, Code, Event, EventKind, Fault, GroupMetadata, Handle, Kind, PartitionList, Queue,
+    code,
+};
+use crate::log::{
+    GroupEvent, GroupProtocol, LogError, MemberToken, Membership, MembershipConfig, PartitionId,
+    Partitions, Waker,
+};
+use crate::time::Instant;
+
+/// How often a leaving member is looked after before it is left to its session timeout.
+const CLOSE_POLLS_MAX: usize = 250;
+
+/// The member of a group.
+pub(super) struct Member {
+    queue: Queue,
+    handle: Arc<Handle>,
+    signal: Arc<Signal>,
+    partitions: Partitions,
+    /// A revocation that waits for its partitions to be given up.
+    revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
+}
+
+impl Member {
+    /// Joins the group.
+    pub(super) fn join(
+        config: &MembershipConfig,
+        properties: &Properties,
+        partitions: &Partitions,
+        members: &Members,
+    ) -> Result<Self, LogError> {
+        let owned = owned_properties(config);
+        let owned: Vec<_> = owned.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
+        let signal = Arc::new(Signal::default());
+        let queue = Queue::consumer(&handle)
+            .ok_or_else(|| LogError::Fatal("the client has no group".into()))?
+            .raise(&signal);
+        let mut topics = PartitionList::new();
+        config.topics.iter().for_each(|topic| topics.add_topic(topic));
+        handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
+        members.enter(&handle);
+        Ok(Self { queue, handle, signal, partitions: partitions.clone(), revoking: None })
+    }
+
+    fn take_event(&mut self, event: &Event, events: &mut Vec<GroupEvent>) {
+        match event.kind() {
+            EventKind::Rebalance => self.rebalance(event, events),
+            EventKind::Error => {
+                let fault = event.fault();
+                if is_final(fault.code) || self.handle.fatal().is_some() {
+                    events.push(GroupEvent::Failed(fault.text));
+                } else {
+                    tracing::debug!(code = fault.code, text = fault.text, "group member");
+                }
+            }
+            EventKind::Deliveries | EventKind::Other(_) => {}
+        }
+    }
+
+    fn rebalance(&mut self, event: &Event, events: &mut Vec<GroupEvent>) {
+        let list = event.partitions();
+        let ids: Vec<PartitionId> =
+            list.entries().iter().map(|entry| self.partitions.id(&entry.partition)).collect();
+        let fault = event.fault();
+        if fault.code == code!(RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+            self.answered(self.handle.take(&list), events);
+            events.push(GroupEvent::Assigned(ids));
+        } else if self.handle.has_lost_assignment() {
+            self.revoking = None;
+            self.answered(self.handle.give_back(&list), events);
+            events.push(GroupEvent::Lost(ids));
+        } else if ids.is_empty() {
+            self.answered(self.handle.give_back(&list), events);
+        } else {
+            self.revoking = Some((list, ids.iter().copied().collect()));
+            events.push(GroupEvent::Revoking(ids));
+        }
+    }
+
+    fn answered(&self, answer: Result<(), Fault>, events: &mut Vec<GroupEvent>) {
+        if let Err(fault) = answer {
+            tracing::warn!(code = fault.code, text = fault.text, "rebalance not answered");
+            if self.handle.fatal().is_some() {
+                events.push(GroupEvent::Failed(fault.text));
+            }
+        }
+    }
+
+    /// Answers what comes while the group is being left.
+    fn take_last(&self, event: &Event) {
+        if event.kind() == EventKind::Rebalance {
+            self.answered(self.handle.give_back(&event.partitions()), &mut Vec::new());
+        }
+    }
+}
+
+/// Whether membership will not come back by itself after this error.
+fn is_final(code: Code) -> bool {
+    [
+        code!(RD_KAFKA_RESP_ERR__FATAL),
+        code!(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED),
+        code!(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
+        code!(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID),
+        code!(RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL),
+        code!(RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT),
+    ]
+    .contains(&code)
+}
+
+fn owned_properties(config: &MembershipConfig) -> Vec<(&'static str, String)> {
+    let millis = |duration: Duration| duration.as_millis().to_string();
+    let mut owned = vec![
+        ("group.id", config.group.clone()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("auto.offset.reset", "latest".to_owned()),
+        ("allow.auto.create.topics", "false".to_owned()),
+        ("max.poll.interval.ms", millis(config.rebalance_timeout.max(config.session_timeout))),
+    ];
+    match config.protocol {
+        GroupProtocol::CooperativeSticky => {
+            owned.push(("partition.assignment.strategy", "cooperative-sticky".to_owned()));
+            owned.push(("session.timeout.ms", millis(config.session_timeout)));
+            owned.push(("heartbeat.interval.ms", millis(config.heartbeat_interval)));
+        }
+        // Here the broker says how long a session lasts.
+        GroupProtocol::Consumer => owned.push(("group.protocol", "consumer".to_owned())),
+    }
+    if let Some(instance) = &config.instance_id {
+        owned.push(("group.instance.id", instance.clone()));
+    }
+    owned
+}
+
+impl Membership for Member {
+    fn poll(&mut self, _now: Instant, events: &mut Vec<GroupEvent>) {
+        while let Some(event) = self.queue.poll(Duration::ZERO) {
+            self.take_event(&event, events);
+        }
+    }
+
+    fn give_up(&mut self, partitions: &[PartitionId]) {
+        let Some((_, waiting)) = &mut self.revoking else { return };
+        partitions.iter().for_each(|partition| drop(waiting.remove(partition)));
+        if let Some((list, _)) = self.revoking.take_if(|(_, waiting)| waiting.is_empty()) {
+            self.answered(self.handle.give_back(&list), &mut Vec::new());
+        }
+    }
+
+    fn token(&self) -> MemberToken {
+        GroupMetadata::token(&self.handle).unwrap_or_default()
+    }
+
+    fn wait(&mut self, at_most: Duration) {
+        self.signal.wait(at_most);
+    }
+
+    fn waker(&self) -> Waker {
+        let signal = Arc::clone(&self.signal);
+        Waker::new(move || signal.raise())
+    }
+
+    fn leave(&mut self) {
+        if let Some((list, _)) = self.revoking.take() {
+            self.answered(self.handle.give_back(&list), &mut Vec::new());
+        }
+        if self.handle.begin_close(&self.queue).is_err() {
+            return;
+        }
+        for _ in 0..CLOSE_POLLS_MAX {
+            if let Some(event) = self.queue.poll(CLOSE_POLL) {
+                self.take_last(&event);
+            }
+            if self.handle.is_closed() {
+                return;
+            }
+        }
+        tracing::warn!("the group was not left in time; its session timeout ends the membership");
+    }
+}
