@@ -90,18 +90,18 @@ impl JoinWindows {
         Window::new(at_or_after_epoch(timestamp, earlier_ms), timestamp.plus_millis(later_ms))
     }
 
-    /// The largest timestamp of `side` whose window and grace have passed; may be negative.
-    pub fn expired_until(&self, side: JoinSide, stream_time: Timestamp) -> Timestamp {
+    /// The stream time at which a record of `side` has expired.
+    pub fn expires_at(&self, side: JoinSide, timestamp: Timestamp) -> Timestamp {
         let later_ms = match side {
             JoinSide::Left => self.after_ms,
             JoinSide::Right => self.before_ms,
         };
-        stream_time.plus_millis(-later_ms).plus_millis(-self.grace_ms).plus_millis(-1)
+        timestamp.plus_millis(later_ms).plus_millis(self.grace_ms).plus_millis(1)
     }
 
     /// Whether a record of `side` can find no more matches: its window and grace have passed.
     pub fn is_expired(&self, side: JoinSide, timestamp: Timestamp, stream_time: Timestamp) -> bool {
-        timestamp <= self.expired_until(side, stream_time)
+        self.expires_at(side, timestamp) <= stream_time
     }
 }
 

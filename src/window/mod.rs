@@ -22,7 +22,7 @@ use crate::time::Timestamp;
 mod join;
 pub mod key;
 mod session;
-mod sliding;
+pub(crate) mod sliding;
 mod time;
 
 pub use join::{JoinSide, JoinWindows};
@@ -104,6 +104,9 @@ pub enum WindowError {
     /// Sessions that no pause ends.
     #[error("the inactivity gap is less than a millisecond; give a longer one")]
     NoGap,
+    /// A store that would forget windows which still take records.
+    #[error("the retention is shorter than windows and grace; leave it out or give a longer one")]
+    RetentionTooShort,
     /// Durations whose sum leaves the range of timestamps.
     #[error("window, gap and grace are longer than time itself; give shorter ones")]
     TooLong,
