@@ -21,8 +21,9 @@ pub mod window;
 
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
 pub use dsl::{
-    BranchedKStream, Branches, Grouped, IntoRow, JoinKey, Joined, KGroupedStream, KGroupedTable,
-    KStream, KTable, Materialized, Repartitioned, StreamsBuilder, Topology,
+    BranchedKStream, Branches, Grouped, GroupingWindows, IntoRow, JoinKey, Joined, KGroupedStream,
+    KGroupedTable, KStream, KTable, Materialized, Repartitioned, SessionWindowedKStream,
+    StreamsBuilder, TimeWindowedKStream, Topology,
 };
 pub use error::{
     BoxError, ConfigError, Error, ErrorKind, Result, StartError, TopologyError, TopologyErrors,

@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use crate::error::TopologyError;
 use crate::operator::build::{Build, BuildSource, Output};
 use crate::operator::sink::{Destination, Sink};
 use crate::operator::source::TopicSource;
@@ -19,6 +20,8 @@ use crate::topology::{
 pub(crate) struct Draft {
     pub(crate) plan: Plan,
     pub(crate) sources: Vec<(NodeId, Arc<dyn BuildSource>)>,
+    /// What is wrong with the pipeline so far, reported when it is built.
+    pub(crate) problems: Vec<TopologyError>,
 }
 
 /// The draft as handles share it.
@@ -40,6 +43,11 @@ impl<K, V> Clone for Port<K, V> {
 impl SharedDraft {
     pub(crate) fn with<R>(&self, f: impl FnOnce(&mut Draft) -> R) -> R {
         f(&mut self.0.borrow_mut())
+    }
+
+    /// Notes what is wrong, for the builder to report.
+    pub(crate) fn report(&self, problem: TopologyError) {
+        self.with(|draft| draft.problems.push(problem));
     }
 
     /// Adds a store to the plan.

@@ -41,12 +41,17 @@ impl StreamsBuilder {
     ///
     /// # Errors
     ///
-    /// Every problem at once: names used twice or invalid, a topic read twice, no source at all.
+    /// Every problem at once: names used twice or invalid, windows that make no sense, a topic read
+    /// twice, no source at all.
     pub fn build(self) -> Result<Topology, TopologyErrors> {
         let (plan, sources) = self
             .draft
             .with(|draft| (std::mem::take(&mut draft.plan), std::mem::take(&mut draft.sources)));
-        crate::topology::check_names(&plan)?;
+        let mut problems = self.draft.with(|draft| std::mem::take(&mut draft.problems));
+        if let Err(errors) = crate::topology::check_names(&plan) {
+            problems.extend(errors.0);
+        }
+        TopologyErrors::check(problems)?;
         Ok(Topology(Arc::new(Inner { plan, sources })))
     }
 }

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::fmt;
 use std::hash::Hash;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use crate::dsl::attach::Port;
@@ -20,7 +21,17 @@ pub struct KGroupedStream<K, V> {
     input: Port<K, V>,
     grouped: Grouped<K, V>,
     /// The stream behind the repartition, once the first aggregation has named it.
-    repartitioned: RefCell<Option<Port<K, V>>>,
+    repartitioned: Rc<RefCell<Option<Port<K, V>>>>,
+}
+
+impl<K, V> Clone for KGroupedStream<K, V> {
+    fn clone(&self) -> Self {
+        Self {
+            input: self.input.clone(),
+            grouped: self.grouped.clone(),
+            repartitioned: Rc::clone(&self.repartitioned),
+        }
+    }
 }
 
 impl<K, V> fmt::Debug for KGroupedStream<K, V> {
@@ -31,7 +42,7 @@ impl<K, V> fmt::Debug for KGroupedStream<K, V> {
 
 impl<K: Data, V: Data> KGroupedStream<K, V> {
     pub(crate) fn new(input: Port<K, V>, grouped: Grouped<K, V>) -> Self {
-        Self { input, grouped, repartitioned: RefCell::new(None) }
+        Self { input, grouped, repartitioned: Rc::default() }
     }
 
     /// The records by key, through one shared repartition topic if keys may have changed.

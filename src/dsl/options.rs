@@ -150,6 +150,12 @@ impl<K: Data, V: Data> Grouped<K, V> {
     }
 }
 
+impl<K, V> Clone for Grouped<K, V> {
+    fn clone(&self) -> Self {
+        Self { name: self.name.clone(), key: Arc::clone(&self.key), value: Arc::clone(&self.value) }
+    }
+}
+
 impl<K: Key, V: Value> Default for Grouped<K, V> {
     fn default() -> Self {
         Self::with_codecs(Canonical, MessagePack)

@@ -9,7 +9,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,8 +35,7 @@ pub(crate) struct SessionFold<K, V, A> {
     pub(crate) fold: FoldFn<K, V, A>,
 }
 
-type FoldFn<K, V, A> =
-    Box<dyn Fn(&K, V, &mut Option<A>) -> Result<(), BoxError> + Send + Sync>;
+type FoldFn<K, V, A> = Box<dyn Fn(&K, V, &mut Option<A>) -> Result<(), BoxError> + Send + Sync>;
 
 /// Factory of an aggregation by key and session.
 pub(crate) struct SessionAggregate<K, V, A> {
@@ -106,7 +105,8 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         }
         let closed_until = self.windows.closed_until(self.time.get());
         let mut listed = Ok(());
-        self.store.borrow_mut().scan(&mut |key, session, _| {
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        self.store.borrow().scan(all, &mut |key, session, _, _| {
             if session.end > closed_until {
                 listed = self.results.owe(key, session);
             }
@@ -118,7 +118,7 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
     fn sessions_around(&self, key: &K, timestamp: Timestamp) -> Result<Vec<Window>> {
         let reach = self.windows.reach(timestamp);
         let mut sessions = Vec::new();
-        self.store.borrow_mut().range(key, reach.start, &mut |session, _| {
+        self.store.borrow_mut().find(key, reach.start, reach.end, &mut |session, _, _| {
             sessions.push(session);
             ControlFlow::Continue(())
         })?;
@@ -153,17 +153,15 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         let windowed = Windowed::new(key, merge.window);
         let wanted = self.results.wanted(&windowed);
         let new = if wanted.new { total.clone() } else { None };
-        match total {
-            Some(total) => self.store.borrow_mut().put(&windowed.key, merge.window, total)?,
-            None => drop(self.store.borrow_mut().remove(&windowed.key, merge.window)?),
-        }
         let timestamp = merge.window.end;
+        let session = merge.window;
+        self.store.borrow_mut().put(&windowed.key, session, total, timestamp)?;
         self.results.updated(cx, windowed, Folded { existed, old, new, timestamp })
     }
 
     fn value_of(&self, key: &K, session: Window) -> Result<Option<A>> {
         let mut store = self.store.borrow_mut();
-        Ok(store.get(key, session)?.cloned())
+        Ok(store.get(key, session)?.map(|(value, _)| value.clone()))
     }
 
     /// What a session of a single point of time was before the record: it is overwritten.
@@ -178,8 +176,8 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         for session in absorbed {
             let windowed = Windowed::new(key.clone(), *session);
             let wanted = self.results.wanted(&windowed);
-            let removed = self.store.borrow_mut().remove(key, *session)?;
-            let old = removed.filter(|_| wanted.old);
+            let old = if wanted.old { self.value_of(key, *session)? } else { None };
+            self.store.borrow_mut().remove(key, *session)?;
             self.results.removed(cx, windowed, old, session.end)?;
         }
         Ok(())
@@ -189,6 +187,6 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
 impl<K: Data + Eq + Hash, V: Data, A: Data> FlushResults for SessionAggregateOp<K, V, A> {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
         self.results.flush(cx)?;
-        self.store.borrow_mut().expire(self.time.get() - self.retention)
+        self.store.borrow_mut().expire(self.time.get() - self.retention, None)
     }
 }

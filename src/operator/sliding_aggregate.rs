@@ -19,7 +19,7 @@ use crate::operator::window_aggregate::list_open_windows;
 use crate::operator::window_lookup::WindowedStore;
 use crate::operator::windowed_results::{Folded, Wanted, WindowedResults, fold_row};
 use crate::record::{Change, Data, Record};
-use crate::state::{Stamped, WindowStore};
+use crate::state::{Direction, Duplicates, Stamped, WindowStore};
 use crate::time::Timestamp;
 use crate::topology::NodeId;
 use crate::window::sliding::{SlidingBase, SlidingRow, SlidingUpdate};
@@ -52,7 +52,7 @@ where
 {
     fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
         let node = self.output.node();
-        let store = self.store.windows(task);
+        let store = self.store.windows(task, Duplicates::Replaced);
         let rows = Box::new(Rc::clone(&store));
         let key = Arc::clone(&self.store.key);
         let results = WindowedResults::new(task, &self.output, rows, key, self.emit);
@@ -120,9 +120,10 @@ impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
 
     /// Start and latest timestamp of the windows that decide what a record does.
     fn rows_around(&self, key: &K, timestamp: Timestamp) -> Result<Vec<SlidingRow>> {
-        let (from, to) = self.windows.starts_around(timestamp);
+        let starts = self.windows.starts_around(timestamp);
         let mut rows = Vec::new();
-        self.store.borrow_mut().range(key, from, to, &mut |start, _, latest| {
+        let mut store = self.store.borrow_mut();
+        store.fetch(key, starts, Direction::Ascending, &mut |start, _, latest| {
             rows.push(SlidingRow { start, latest });
             ControlFlow::Continue(())
         })?;
@@ -168,5 +169,12 @@ impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
             Ok(folded)
         })?;
         Ok(folded.map(|folded| (!is_closed).then_some(folded)))
+    }
+}
+
+impl<F, K: Data + Eq + Hash, A: Data> FlushResults for SlidingAggregateOp<F, K, A> {
+    fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
+        self.results.flush(cx)?;
+        self.store.borrow_mut().expire(self.time.get() - self.retention, None)
     }
 }

@@ -8,7 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +19,7 @@ use crate::operator::push::{Cx, Drop, Edge, FailureStage, Push};
 use crate::operator::window_lookup::WindowedStore;
 use crate::operator::windowed_results::{WindowedResults, fold_row};
 use crate::record::{Change, Data, Record};
-use crate::state::WindowStore;
+use crate::state::{Duplicates, WindowStore};
 use crate::time::Timestamp;
 use crate::topology::NodeId;
 use crate::window::{Emit, TimeWindows, Window, Windowed};
@@ -51,7 +51,7 @@ where
 {
     fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
         let node = self.output.node();
-        let store = self.store.windows(task);
+        let store = self.store.windows(task, Duplicates::Replaced);
         let rows = Box::new(Rc::clone(&store));
         let key = Arc::clone(&self.store.key);
         let results = WindowedResults::new(task, &self.output, rows, key, self.emit);
@@ -76,7 +76,8 @@ pub(crate) fn list_open_windows<K: Data + Eq + Hash, A: Data>(
         return Ok(());
     }
     let mut listed = Ok(());
-    store.borrow_mut().scan(&mut |key, start, _, _| {
+    let all = (Bound::Unbounded, Bound::Unbounded);
+    store.borrow().scan(all, &mut |key, start, _, _| {
         let window = window_at(start);
         if window.end > closed_until {
             listed = results.owe(key, window);
@@ -151,6 +152,7 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<F, K, A> {
 impl<F, K: Data + Eq + Hash, A: Data> FlushResults for WindowAggregateOp<F, K, A> {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
         self.results.flush(cx)?;
-        self.store.borrow_mut().expire((self.time.get() - self.retention).plus_millis(1))
+        let oldest = (self.time.get() - self.retention).plus_millis(1);
+        self.store.borrow_mut().expire(oldest, None)
     }
 }

@@ -8,7 +8,7 @@ use crate::operator::build::{Shared, TaskBuilder};
 use crate::operator::lookup::{BuildLookup, Lookup};
 use crate::record::Data;
 use crate::serde::SharedCodec;
-use crate::state::{SessionStore, WindowStore};
+use crate::state::{Duplicates, SessionStore, WindowStore};
 use crate::time::Timestamp;
 use crate::window::Windowed;
 
@@ -31,9 +31,13 @@ impl<K, V> Clone for WindowedStore<K, V> {
 
 impl<K: Data + Eq + Hash, V: Data> WindowedStore<K, V> {
     /// Opens it as a window store.
-    pub(crate) fn windows(&self, task: &mut TaskBuilder) -> Shared<WindowStore<K, V>> {
+    pub(crate) fn windows(
+        &self,
+        task: &mut TaskBuilder,
+        duplicates: Duplicates,
+    ) -> Shared<WindowStore<K, V>> {
         task.open_store(&self.name, |handle| {
-            WindowStore::new(handle, Arc::clone(&self.key), Arc::clone(&self.value))
+            WindowStore::new(handle, duplicates, Arc::clone(&self.key), Arc::clone(&self.value))
         })
     }
 
@@ -53,7 +57,7 @@ pub(crate) struct SessionLookup<K, V>(pub(crate) WindowedStore<K, V>);
 
 impl<K: Data + Eq + Hash, V: Data> BuildLookup<Windowed<K>, V> for WindowLookup<K, V> {
     fn build(&self, task: &mut TaskBuilder) -> Box<dyn Lookup<Windowed<K>, V>> {
-        Box::new(self.0.windows(task))
+        Box::new(self.0.windows(task, Duplicates::Replaced))
     }
 }
 
@@ -75,6 +79,6 @@ impl<K: Data + Eq + Hash, V: Data> Lookup<Windowed<K>, V> for Shared<SessionStor
     fn get(&mut self, windowed: &Windowed<K>) -> Result<Option<(V, Timestamp)>> {
         let mut store = self.borrow_mut();
         let row = store.get(&windowed.key, windowed.window)?;
-        Ok(row.map(|value| (value.clone(), windowed.window.end)))
+        Ok(row.map(|(value, timestamp)| (value.clone(), timestamp)))
     }
 }
