@@ -19,7 +19,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millstream::log::memory::MemoryLog;
-use millstream::log::{ClientConfig, Isolation, Log, LogEvent, NewTopic, OffsetSpec, OpenBatch};
+use millstream::log::{
+    ClientConfig, HeadersView, Isolation, Log, LogEvent, NewTopic, OffsetSpec, OpenBatch,
+};
 use millstream::time::{Clock, SystemClock};
 use millstream::{App, BoxError, Config, StreamsBuilder, Topic, Topology};
 
@@ -154,7 +156,7 @@ fn write_lines(log: &dyn Log) -> Result<(), BoxError> {
         }
         let batch = &mut batches[(number % u64::from(PARTITIONS)) as usize];
         let line = line.trim_end().as_bytes();
-        batch.append(now, Some(&number.to_be_bytes()), Some(line), Default::default());
+        batch.append(now, Some(&number.to_be_bytes()), Some(line), HeadersView::default());
         if batch.size_bytes() > 200_000 || number + u64::from(PARTITIONS) >= LINES {
             let partition = (number % u64::from(PARTITIONS)) as u32;
             send(log, &mut *client, partition, std::mem::take(batch))?;

@@ -168,10 +168,12 @@ impl ConfigBuilder {
     setters! {
         /// What a crash may do to results. Default: exactly once. Kafka: `processing.guarantee`.
         guarantee: Guarantee = guarantee;
-        /// Worker threads. Default: available cores, at most one per task. Kafka: `num.stream.threads`.
+        /// Worker threads. Default: available cores, at most one per task. Kafka:
+        /// `num.stream.threads`.
         workers: usize = Some(workers);
         /// Where local state lies; created with mode 0700.
-        /// Default: `$XDG_STATE_HOME/millstream`, else `~/.local/state/millstream`. Kafka: `state.dir`.
+        /// Default: `$XDG_STATE_HOME/millstream`, else `~/.local/state/millstream`. Kafka:
+        /// `state.dir`.
         state_dir: impl Into<PathBuf> = state_dir.into();
         /// One budget for caches, write buffers and uncommitted changes, in bytes.
         /// Default: a quarter of what the control group or the machine allows.
@@ -196,7 +198,8 @@ impl ConfigBuilder {
         /// What happens to results that cannot be produced. Default: fail.
         /// Kafka: `production.exception.handler`.
         on_produce_error: ErrorPolicy = on_produce_error;
-        /// How the group shares its tasks out. Default: cooperative-sticky. Kafka: `group.protocol`.
+        /// How the group shares its tasks out. Default: cooperative-sticky. Kafka:
+        /// `group.protocol`.
         group_protocol: GroupProtocol = group_protocol;
         /// Keeps this process's tasks over a restart within the session timeout; unique per
         /// process. Default: none. Kafka: `group.instance.id`.

@@ -1,5 +1,11 @@
 //! Stream processing embedded in your application.
 
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "contracts of processors, timers and stream joins stand before their operators"
+)]
+
 pub mod config;
 mod dsl;
 pub mod error;

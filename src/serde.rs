@@ -62,7 +62,7 @@ pub(crate) fn decode_option<T: 'static>(
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a record key",
     label = "keys need one canonical byte form, so that every client partitions them alike",
-    note = "use `String`, an integer, `bool` or `Vec<u8>`, or implement `millstream::Key` for `{Self}`"
+    note = "use `String`, an integer, `bool` or `Vec<u8>`, or implement `millstream::Key`"
 )]
 pub trait Key: Data + Eq + Hash {
     /// Appends the canonical bytes to `out`.

@@ -29,7 +29,11 @@ const FUNCTIONS_USUAL_PERCENT: usize = 90;
 const FILE_LINES_MAX: usize = 500;
 
 /// Places that a rule spares: rule, path, reason.
-const EXCEPTIONS: &[(&str, &str, &str)] = &[];
+const EXCEPTIONS: &[(&str, &str, &str)] = &[
+    ("layer", "src/config.rs", "the group protocol is a setting, and the log port names it"),
+    ("layer", "src/error.rs", "errors carry the partition and the window they speak of"),
+    ("owner", "src/state/backend/mod.rs", "hands out the backend that its own submodule defines"),
+];
 
 /// Written in two halves, so that this file does not violate its own rule.
 const BANNED_WORDS: &[&str] =

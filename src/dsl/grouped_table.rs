@@ -16,6 +16,9 @@ use crate::record::{Change, Data};
 use crate::serde::{Canonical, Key, SharedCodec, Value};
 use crate::topology::{Node, RepartitionSpec, StoreKind};
 
+/// What a fold of one change answers.
+type Folded = Result<(), BoxError>;
+
 /// The rows of a table, gathered under another key. Made by [`KTable::group_by`].
 ///
 /// An aggregation follows every row: when a row changes, what it was is taken out of its group,
@@ -177,7 +180,7 @@ impl<K: Data, V: Data> KGroupedTable<K, V> {
         &self,
         kind: &'static str,
         store: Materialized<K, A>,
-        fold: impl Fn(&K, Change<V>, &mut Option<A>) -> Result<(), BoxError> + Send + Sync + 'static,
+        fold: impl Fn(&K, Change<V>, &mut Option<A>) -> Folded + Send + Sync + 'static,
     ) -> KTable<K, A>
     where
         K: Eq + Hash,

@@ -62,7 +62,7 @@ impl<K: Data, V: Data> KTable<K, V> {
     ) -> KTable<K, R> {
         let stores: Vec<_> = self.stores.iter().chain(&other.stores).cloned().collect();
         let node = Node::new("KTABLE-JOIN").copartitioned();
-        let node = stores.iter().fold(node, |node, store| node.using(store));
+        let node = stores.iter().fold(node, Node::using);
         let rule = JoinRule { needs, join };
         let port = self.port.attach_two(&other.port, node, |output| {
             let (left, right) = (Arc::clone(&self.rows), Arc::clone(&other.rows));
@@ -209,7 +209,7 @@ impl<K: Data, V: Data> KStream<K, V> {
             input = input.repartition(spec, (joined.key, joined.value));
         }
         let node = Node::new(kind).copartitioned();
-        let node = table.stores.iter().fold(node, |node, store| node.using(store));
+        let node = table.stores.iter().fold(node, Node::using);
         let rows = Arc::clone(&table.rows);
         let port = input.attach_beside(table.port.output.node(), node, |output| StreamTableJoin {
             key: K::join_key,

@@ -6,7 +6,8 @@
 //! - **Nothing blocks but `wait`.** A call acts at once or starts something whose end `poll`
 //!   reports. So one worker's waiting never delays another task, a commit overlaps with processing,
 //!   and a simulation may interleave anything between any two steps.
-//! - **Bytes cross in batches**, in Kafka's record-batch format: read as borrowed slices, written by
+//! - **Bytes cross in batches**, in Kafka's record-batch format: read as borrowed slices, written
+//!   by
 //!   sealing an open batch.
 //! - **Every effect ends once**: done, failed or *unknown*. Unknown is never retried by hand and
 //!   never taken for failed.

@@ -35,12 +35,11 @@ impl<K: Data, V: Data> Build<K, Option<V>> for FlattenValues<K, V> {
 impl<K, V> Push<Option<K>, V> for FlattenKeysOp<K, V> {
     fn push(&mut self, cx: &mut Cx<'_>, record: Record<Option<K>, V>) -> Result<()> {
         let Record { key, value, timestamp } = record;
-        match key {
-            Some(key) => self.0.push(cx, Record { key, value, timestamp }),
-            None => {
-                cx.count_drop(Drop::NullKey);
-                Ok(())
-            }
+        if let Some(key) = key {
+            self.0.push(cx, Record { key, value, timestamp })
+        } else {
+            cx.count_drop(Drop::NullKey);
+            Ok(())
         }
     }
 }

@@ -89,7 +89,8 @@ impl PunctuationQueue {
         (id, cancellable)
     }
 
-    /// Takes the timers of this kind that are due at `now`, each once, and sets when they fire next.
+    /// Takes the timers of this kind that are due at `now`, each once, and sets when they fire
+    /// next.
     pub(crate) fn take_due(&mut self, kind: PunctuationType, now: Timestamp, due: &mut Vec<Due>) {
         if self.timers.is_empty() || now == Timestamp::UNKNOWN {
             return;

@@ -4,7 +4,8 @@
 //!   records. The changelog holds the same, once per dirty row and commit.
 //! - A record is dropped from each window that is closed once the record itself has moved the time
 //!   (`end + grace <= stream time`), and counted as late for each.
-//! - Rows are dropped at a commit, when they are older than the retention and their result has left.
+//! - Rows are dropped at a commit, when they are older than the retention and their result has
+//!   left.
 
 use std::cell::{Cell, RefCell};
 use std::hash::Hash;

@@ -153,7 +153,7 @@ impl Restorer {
 
     fn purge(&self, before: &[(PartitionId, i64)]) {
         if let Err(error) = self.setup.environment.catalog.admin().delete_records(before) {
-            tracing::warn!(%error, "committed repartition records could not be purged; tried again");
+            tracing::warn!(%error, "repartition records could not be purged; tried again");
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use super::{App, AppState, FailureAction};
@@ -19,8 +19,13 @@ fn word_count() -> Topology {
     builder.build().expect("a valid pipeline")
 }
 
+/// Settings of one more process on this machine: it has a state directory of its own.
 fn config(guarantee: Guarantee) -> Config {
+    static PROCESSES: AtomicU32 = AtomicU32::new(0);
+    let number = PROCESSES.fetch_add(1, Ordering::SeqCst);
+    let name = format!("millstream-runtime-{}-{number}", std::process::id());
     Config::builder("app", "in-process")
+        .state_dir(std::env::temp_dir().join(name))
         .guarantee(guarantee)
         .workers(2)
         .commit_interval(Duration::from_millis(10))

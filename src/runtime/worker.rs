@@ -1,7 +1,9 @@
 //! What does a worker thread do? It runs tasks: one turn after another.
 //!
-//! A turn takes commands, polls the log, advances the commit, processes a bounded number of records,
-//! fires timers, and begins a commit when one is due. It never blocks; between turns the caller waits on
+//! A turn takes commands, polls the log, advances the commit, processes a bounded number of
+//! records,
+//! fires timers, and begins a commit when one is due. It never blocks; between turns the caller
+//! waits on
 //! the log client. Production calls it on a thread of its own, tests and simulations call it from
 //! wherever they like.
 //!

@@ -136,7 +136,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
         if self.slots.iter().flatten().any(|slot| slot.pins > 0) {
             return;
         }
-        self.slots = std::mem::take(&mut self.slots).into_iter().filter(Option::is_some).collect();
+        self.slots.retain(Option::is_some);
         self.slots.shrink_to_fit();
         self.free = Vec::new();
         self.hand = 0;
@@ -167,7 +167,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
         let hash = self.hasher.hash_one(&slot.key);
         let id = place as SlotId;
         let entry = self.index.find_entry(hash, |other| *other == id);
-        entry.ok().expect("a filled slot is indexed").remove();
+        entry.expect("a filled slot is indexed").remove();
         self.bytes -= Self::cost(slot.bytes);
         self.slots[place] = None;
         self.free.push(id);

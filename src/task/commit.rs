@@ -7,10 +7,12 @@
 //! 2. *Send* everything and await every acknowledgement. Exactly once: the transaction is open, no
 //!    reader sees the records, and the next owner of the transactional id aborts them. At least
 //!    once: results are there, offsets are not, so the records are processed again.
-//! 3. *Offsets*, with the member's token. Exactly once: part of the same transaction. At least once:
+//! 3. *Offsets*, with the member's token. Exactly once: part of the same transaction. At least
+//!    once:
 //!    the commit itself. An expelled member is refused here.
 //! 4. *End* the transaction. From here on everything is visible, or nothing is.
-//! 5. *Settle*: each task writes its rows and its changelog offset in one batch. If the process dies
+//! 5. *Settle*: each task writes its rows and its changelog offset in one batch. If the process
+//!    dies
 //!    before, the changelog holds the rows and the local offset is older: reopening replays them.
 //!
 //! A commit never blocks: turns advance it, and tasks go on processing while it waits. What they
@@ -18,7 +20,8 @@
 //!
 //! # Invariants
 //!
-//! - Nothing is sent between the offsets and the end of a transaction ([`Committer::send`] asserts).
+//! - Nothing is sent between the offsets and the end of a transaction ([`Committer::send`]
+//!   asserts).
 //! - There is no empty transaction: one begins with the first send or offset commit.
 //! - An unknown outcome is neither success nor failure: the producer takes a new epoch, and the
 //!   tasks start again from the committed offsets.

@@ -1,4 +1,5 @@
-//! Runs a topology in a test: the real tasks, stores and commits, no broker, no threads, no waiting.
+//! Runs a topology in a test: the real tasks, stores and commits, no broker, no threads, no
+//! waiting.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -268,7 +269,7 @@ impl TopologyTestDriver {
         let layout = layout.map_err(|errors| {
             Error::new(ErrorKind::Fatal, "the topology cannot run").caused_by(errors)
         })?;
-        admin.create_topics(&layout.internal_topics()).map_err(failed)
+        admin.create_topics(layout.internal_topics()).map_err(failed)
     }
 }
 

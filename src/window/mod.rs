@@ -1,6 +1,7 @@
 //! Which windows does a record belong to, and when is a window over? Pure arithmetic.
 //!
-//! Four definitions, each a plain value: [`TimeWindows`] (tumbling and hopping), [`SlidingWindows`],
+//! Four definitions, each a plain value: [`TimeWindows`] (tumbling and hopping),
+//! [`SlidingWindows`],
 //! [`SessionWindows`] and [`JoinWindows`]. They hold no state; the operators ask them with a
 //! timestamp and the stream time, which is the largest timestamp seen so far.
 //!

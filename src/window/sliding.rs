@@ -24,7 +24,8 @@ use crate::time::{Timestamp, millis};
 /// smaller than the difference share the window `[0, difference]`.
 ///
 /// A window holds exactly the accepted records within its bounds. It is closed, and its result
-/// final, when `end + grace < stream time`. A record is late when every window that could hold it is
+/// final, when `end + grace < stream time`. A record is late when every window that could hold it
+/// is
 /// closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlidingWindows {
@@ -99,7 +100,8 @@ impl SlidingWindows {
         Duration::from_millis(windows_ms.saturating_add(self.grace_ms) as u64)
     }
 
-    /// Whether a record is too late for every window: `timestamp + difference + grace < stream time`.
+    /// Whether a record is too late for every window: `timestamp + difference + grace < stream
+    /// time`.
     pub fn is_late(&self, timestamp: Timestamp, stream_time: Timestamp) -> bool {
         timestamp.plus_millis(self.difference_ms) <= self.closed_until(stream_time)
     }
@@ -165,9 +167,9 @@ impl SlidingWindows {
     /// Timestamps below the difference: their left windows are all `[0, difference]`.
     fn updates_near_epoch(&self, timestamp: Timestamp, rows: &[SlidingRow]) -> Vec<SlidingUpdate> {
         let shared = row_at(rows, Timestamp::ZERO);
-        let around = rows.iter().filter(|r| Timestamp::ZERO < r.start && r.start <= timestamp);
+        let mut around = rows.iter().filter(|r| Timestamp::ZERO < r.start && r.start <= timestamp);
         let mut updates: Vec<_> = around.clone().map(|row| self.update_own(row.start)).collect();
-        updates.extend(self.own_right_window(timestamp, around.last().or(shared), rows));
+        updates.extend(self.own_right_window(timestamp, around.next_back().or(shared), rows));
         let previous = shared.map(|row| row.latest).filter(|&latest| latest < timestamp);
         updates.extend(self.right_window_of_previous(timestamp, previous, rows));
         let base = if shared.is_some() { SlidingBase::Own } else { SlidingBase::Initial };

@@ -7,7 +7,8 @@ use crate::time::{Timestamp, millis};
 
 /// Windows of one size that begin at the epoch and then at every `advance`: `[start, end)`.
 ///
-/// Tumbling windows follow one another, so a record belongs to exactly one; hopping windows overlap.
+/// Tumbling windows follow one another, so a record belongs to exactly one; hopping windows
+/// overlap.
 ///
 /// A record is late for a window when `end + grace <= stream time`. That is decided for each window
 /// alone, so a record may be late for some hopping windows and count in others.

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use millstream::topology::{Layout, TaskId, required_acls, topics_read, topics_written};
-use millstream::{Config, Grouped, StreamsBuilder, Topic, Topology};
+use millstream::{Config, StreamsBuilder, Topic, Topology};
 
 fn lines() -> Topic<String, String> {
     Topic::plain("lines")
@@ -22,12 +22,34 @@ fn word_count() -> Topology {
         .group_by(|_, word| word.clone())
         .count("counts")
         .to(&Topic::plain("counts-out"));
-    builder.build().unwrap()
+    builder.build().expect("a valid pipeline")
 }
 
 #[test]
 fn a_regrouped_count_runs_as_two_subtopologies() {
     let wanted = "\
+Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [lines])
+      --> KSTREAM-FLATMAPVALUES-0000000001
+    Processor: KSTREAM-FLATMAPVALUES-0000000001 (stores: [])
+      --> KSTREAM-KEY-SELECT-0000000002
+      <-- KSTREAM-SOURCE-0000000000
+    Processor: KSTREAM-KEY-SELECT-0000000002 (stores: [])
+      --> KSTREAM-SINK-0000000003
+      <-- KSTREAM-FLATMAPVALUES-0000000001
+    Sink: KSTREAM-SINK-0000000003 (topic: counts-repartition)
+      <-- KSTREAM-KEY-SELECT-0000000002
+
+  Sub-topology: 1
+    Source: KSTREAM-SOURCE-0000000004 (topics: [counts-repartition])
+      --> KSTREAM-AGGREGATE-0000000005
+    Processor: KSTREAM-AGGREGATE-0000000005 (stores: [counts])
+      --> KSTREAM-SINK-0000000006
+      <-- KSTREAM-SOURCE-0000000004
+    Sink: KSTREAM-SINK-0000000006 (topic: counts-out)
+      <-- KSTREAM-AGGREGATE-0000000005
+
 ";
     assert_eq!(word_count().describe(), wanted);
 }
@@ -38,6 +60,19 @@ fn a_count_by_the_same_key_runs_as_one() {
     let lines = builder.stream(&lines()).filter(|_, line| !line.is_empty());
     lines.group_by_key().count("counts").to(&Topic::plain("counts-out"));
     let wanted = "\
+Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [lines])
+      --> KSTREAM-FILTER-0000000001
+    Processor: KSTREAM-FILTER-0000000001 (stores: [])
+      --> KSTREAM-AGGREGATE-0000000002
+      <-- KSTREAM-SOURCE-0000000000
+    Processor: KSTREAM-AGGREGATE-0000000002 (stores: [counts])
+      --> KSTREAM-SINK-0000000003
+      <-- KSTREAM-FILTER-0000000001
+    Sink: KSTREAM-SINK-0000000003 (topic: counts-out)
+      <-- KSTREAM-AGGREGATE-0000000002
+
 ";
     assert_eq!(builder.build().unwrap().describe(), wanted);
 }
@@ -49,6 +84,18 @@ fn a_stream_used_twice_leads_to_both() {
     lines.filter(|_, line| line.starts_with('a')).to(&Topic::plain("a"));
     lines.to(&Topic::plain("all"));
     let wanted = "\
+Topologies:
+   Sub-topology: 0
+    Source: KSTREAM-SOURCE-0000000000 (topics: [lines])
+      --> KSTREAM-FILTER-0000000001, KSTREAM-SINK-0000000003
+    Processor: KSTREAM-FILTER-0000000001 (stores: [])
+      --> KSTREAM-SINK-0000000002
+      <-- KSTREAM-SOURCE-0000000000
+    Sink: KSTREAM-SINK-0000000002 (topic: a)
+      <-- KSTREAM-FILTER-0000000001
+    Sink: KSTREAM-SINK-0000000003 (topic: all)
+      <-- KSTREAM-SOURCE-0000000000
+
 ";
     assert_eq!(builder.build().unwrap().describe(), wanted);
 }
@@ -56,6 +103,32 @@ fn a_stream_used_twice_leads_to_both() {
 #[test]
 fn a_drawing_shows_topics_operators_and_stores() {
     let wanted = "\
+flowchart TD
+    subgraph s0[\"Sub-topology 0\"]
+        n0[\"KSTREAM-SOURCE-0000000000\"]
+        n1[\"KSTREAM-FLATMAPVALUES-0000000001\"]
+        n2[\"KSTREAM-KEY-SELECT-0000000002\"]
+        n3[\"KSTREAM-SINK-0000000003\"]
+    end
+    subgraph s1[\"Sub-topology 1\"]
+        n4[\"KSTREAM-SOURCE-0000000004\"]
+        n5[\"KSTREAM-AGGREGATE-0000000005\"]
+        n6[\"KSTREAM-SINK-0000000006\"]
+        d0[(\"counts\")]
+    end
+    t0([\"lines\"])
+    t1([\"counts-repartition\"])
+    t2([\"counts-out\"])
+    t0 --> n0
+    n0 --> n1
+    n1 --> n2
+    n2 --> n3
+    n3 --> t1
+    t1 --> n4
+    n4 --> n5
+    n5 --- d0
+    n5 --> n6
+    n6 --> t2
 ";
     assert_eq!(word_count().mermaid(), wanted);
 }

@@ -47,7 +47,7 @@ impl<'a> HeadersView<'a> {
     /// If a name is not UTF-8.
     pub fn to_headers(&self) -> Result<Headers, BatchError> {
         let mut headers = Headers::new();
-        for header in self.iter() {
+        for header in self {
             match header? {
                 (name, Some(value)) => headers.push(name, value),
                 (name, None) => headers.push_null(name),

@@ -217,7 +217,7 @@ fn wrong_headers_are_refused() {
 #[test]
 fn records_and_bytes_end_together() {
     let sealed = forged(&three(), |bytes| bytes[field::COUNT + 3] = 2);
-    let read: Vec<_> = batch(sealed).records().map(|record| record.err()).collect();
+    let read: Vec<_> = batch(sealed).records().map(Result::err).collect();
     assert_eq!(read, [None, None, Some(BatchError::Trailing)]);
 }
 

@@ -23,7 +23,8 @@ pub(super) struct State {
     pub(super) clock: Arc<dyn Clock>,
     pub(super) names: Partitions,
     pub(super) topics: BTreeMap<String, Topic>,
-    /// By `PartitionId::index`; `None` where an id was handed out for a partition that is not there.
+    /// By `PartitionId::index`; `None` where an id was handed out for a partition that is not
+    /// there.
     logs: Vec<Option<PartitionLog>>,
     pub(super) producers: BTreeMap<String, TransactionalId>,
     pub(super) next_producer_id: i64,

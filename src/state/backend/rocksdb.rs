@@ -111,7 +111,7 @@ impl RocksBackend {
                 continue;
             }
             let path = self.path.display();
-            tracing::info!(store = name, %path, "store dropped: the pipeline has none of this name");
+            tracing::info!(store = name, %path, "store dropped: not in the pipeline");
             self.db.drop_cf(name).map_err(|error| failed(&error))?;
             let offsets = family(&self.db, OFFSETS);
             let deleted = self.db.delete_cf_opt(offsets, name, &self.write_options);

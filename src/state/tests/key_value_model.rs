@@ -36,7 +36,7 @@ impl Run {
 
     fn key(&mut self) -> String {
         let length = 1 + self.random.below(3);
-        (0..length).map(|_| ['\0', 'a', 'b', 'ä'][self.random.below(4) as usize]).collect()
+        (0..length).map(|_| ['\0', 'a', 'b', '\u{e4}'][self.random.below(4) as usize]).collect()
     }
 
     fn step(&mut self) {

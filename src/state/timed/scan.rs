@@ -140,7 +140,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         (from, to): (Bound<&K>, Bound<&K>),
         visit: &mut VisitTimed<'_, K, V>,
     ) -> Result<()> {
-        let (from, to) = (self.from_bound(from)?, self.to_bound(to)?);
+        let (from, to) = (self.start_bound(from)?, self.to_bound(to)?);
         let range = (Bound::Included(from.as_slice()), Bound::Excluded(to.as_slice()));
         if from >= to {
             return Ok(());
@@ -199,7 +199,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         Ok(keys)
     }
 
-    fn from_bound(&self, bound: Bound<&K>) -> Result<Vec<u8>> {
+    fn start_bound(&self, bound: Bound<&K>) -> Result<Vec<u8>> {
         let mut bytes = Vec::new();
         match bound {
             Bound::Unbounded => bytes.extend_from_slice(ROWS_FROM),
