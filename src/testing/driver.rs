@@ -1,12 +1,8 @@
 //! Runs a topology in a test: the real tasks, stores and commits, no broker, no threads, no
 //! waiting.
 
-use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::fmt;
-use std::hash::Hash;
-use std::ops::{Bound, ControlFlow};
-use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -19,7 +15,7 @@ use crate::log::{Log, MemberToken, NewTopic, partition_for_key};
 use crate::record::{Data, Headers, Record};
 use crate::runtime::instance::{Instance, Parts};
 use crate::serde::{SharedCodec, decode_option};
-use crate::state::{Direction, KeyValueStore, StateDirectory};
+use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::topic::Topic;
@@ -141,6 +137,7 @@ impl TopologyTestDriver {
     ///
     /// What stops the application.
     pub fn advance(&mut self, by: Duration) -> Result<()> {
+        self.started()?;
         self.clock.advance(by);
         self.settle()
     }
@@ -181,38 +178,6 @@ impl TopologyTestDriver {
         self.settle()
     }
 
-    /// The rows of a key-value store, over all partitions, by partition and serialised key.
-    ///
-    /// # Errors
-    ///
-    /// The topology holds no such store.
-    pub fn store<K: Data + Eq + Hash, V: Data>(
-        &mut self,
-        name: &str,
-    ) -> Result<Vec<(K, V, Timestamp)>> {
-        let mut rows = Vec::new();
-        for store in self.stores::<KeyValueStore<K, V>>(name)? {
-            let all = (Bound::Unbounded, Bound::Unbounded);
-            store.borrow_mut().scan(all, Direction::Ascending, &mut |key, value, timestamp| {
-                rows.push((key.clone(), value.clone(), timestamp));
-                ControlFlow::Continue(())
-            })?;
-        }
-        Ok(rows)
-    }
-
-    /// The stores of this name and type in all running tasks.
-    pub(crate) fn stores<S: 'static>(&mut self, name: &str) -> Result<Vec<Rc<RefCell<S>>>> {
-        let instance = self.started()?;
-        let tasks = instance.worker().tasks();
-        let stores: Vec<_> = tasks.filter_map(|task| task.store::<S>(name)).collect();
-        if stores.is_empty() {
-            let message = format!("no running task holds a store `{name}` of this type");
-            return Err(Error::new(ErrorKind::Fatal, message));
-        }
-        Ok(stores)
-    }
-
     /// The in-process log behind the driver.
     pub fn log(&self) -> &MemoryLog {
         &self.log
@@ -224,7 +189,7 @@ impl TopologyTestDriver {
         if commits_itself { instance.commit() } else { instance.run() }
     }
 
-    fn started(&mut self) -> Result<&mut Instance> {
+    pub(super) fn started(&mut self) -> Result<&mut Instance> {
         if self.instance.is_none() {
             self.instance = Some(self.start()?);
         }

@@ -1,5 +1,10 @@
 use super::TopologyTestDriver;
-use crate::{Config, ErrorPolicy, Guarantee, StreamsBuilder, Timestamp, Topic, Topology};
+use std::time::Duration;
+
+use crate::{
+    Config, ErrorPolicy, Guarantee, SessionWindows, StreamsBuilder, TimeWindows, Timestamp, Topic,
+    Topology, Window, Windowed,
+};
 
 fn words() -> Topic<String, String> {
     Topic::plain("words")
@@ -96,4 +101,26 @@ fn an_undecodable_record_stops_skips_or_is_dead_lettered_by_policy() {
             assert_eq!(headers.last("__streams.errors.offset"), Some(&b"0"[..]));
         }
     }
+}
+
+#[test]
+fn rows_of_windows_and_sessions_are_shown_with_their_bounds() {
+    let builder = StreamsBuilder::new();
+    let words = builder.stream(&words()).group_by_key();
+    let windows = TimeWindows::tumbling(Duration::from_millis(10));
+    let _ = words.windowed_by(windows).count("windows");
+    let sessions = SessionWindows::gap(Duration::from_millis(5));
+    let _ = words.windowed_by(sessions).count("sessions");
+    let mut driver = TopologyTestDriver::new(&builder.build().unwrap());
+    let at = Timestamp::from_millis;
+    for time in [3, 7, 12] {
+        driver.input(&self::words()).send("k".into(), "v".into(), at(time)).unwrap();
+    }
+    let key = || "k".to_owned();
+    let windows = driver.window_store::<String, i64>("windows").unwrap();
+    assert_eq!(windows, [(key(), at(0), 2, at(7)), (key(), at(10), 1, at(12))]);
+    let sessions = driver.session_store::<String, i64>("sessions").unwrap();
+    let session = Windowed::new(key(), Window::new(at(3), at(12)));
+    assert_eq!(sessions, [(session, 3, at(12))]);
+    driver.window_store::<String, i64>("sessions").unwrap_err();
 }
