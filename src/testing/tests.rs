@@ -107,7 +107,7 @@ fn an_undecodable_record_stops_skips_or_is_dead_lettered_by_policy() {
 fn rows_of_windows_and_sessions_are_shown_with_their_bounds() {
     let builder = StreamsBuilder::new();
     let words = builder.stream(&words()).group_by_key();
-    let windows = TimeWindows::tumbling(Duration::from_millis(10));
+    let windows = TimeWindows::tumbling(Duration::from_millis(10)).grace(Duration::from_millis(10));
     let _ = words.windowed_by(windows).count("windows");
     let sessions = SessionWindows::gap(Duration::from_millis(5));
     let _ = words.windowed_by(sessions).count("sessions");
