@@ -156,11 +156,13 @@ impl<K, V> Topic<K, V> {
         Arc::clone(&self.name)
     }
 
-    pub(crate) fn key_codec(&self) -> SharedCodec<K> {
+    /// The codec between keys and bytes, for what reads or writes the topic beside a pipeline.
+    pub fn key_codec(&self) -> SharedCodec<K> {
         Arc::clone(&self.key)
     }
 
-    pub(crate) fn value_codec(&self) -> SharedCodec<V> {
+    /// The codec between values and bytes, for what reads or writes the topic beside a pipeline.
+    pub fn value_codec(&self) -> SharedCodec<V> {
         Arc::clone(&self.value)
     }
 }
