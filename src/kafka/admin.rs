@@ -76,7 +76,7 @@ impl KafkaAdmin {
     /// As `list`, tried again while a topic that has just been created has no leader yet.
     fn list_patiently(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         const ATTEMPTS: u32 = 50;
-        let pause = super::signal::Signal::default();
+        let pause = Signal::default();
         for _ in 1..ATTEMPTS {
             match self.list(wanted) {
                 Err(LogError::Unavailable(_)) => pause.wait(Duration::from_millis(100)),

@@ -16,7 +16,7 @@ use super::errors::{Call, DONE, outcome};
 use super::members::Members;
 use super::properties::Properties;
 use super::signal::Signal;
-use super::sys::{Fault, GroupMetadata, Handle, PartitionList};
+use super::sys::{Administer, Code, Fault, GroupMetadata, Handle, PartitionList};
 use crate::log::{
     ClientConfig, CommittedOffset, EffectId, End, Isolation, LogClient, LogError, LogEvent,
     MemberToken, OpenBatch, Outcome, PartitionId, Partitions, ReadError, Waker, WriteError,
@@ -33,6 +33,8 @@ const CALL_PATIENCE: Duration = Duration::from_secs(60);
 enum Answer {
     Ended(EffectId, Outcome),
     Limits(OutOfRange, Result<(i64, i64), Fault>),
+    /// How many partitions a topic has; none if it does not exist.
+    Count(Arc<str>, Result<Option<u32>, Fault>),
 }
 
 /// Reads and writes over librdkafka.
@@ -185,6 +187,13 @@ impl Client {
                     events.push(LogEvent::Ended { effect, outcome });
                 }
                 Answer::Limits(lost, limits) => self.out_of_range(&lost, limits, events),
+                Answer::Count(topic, Ok(count)) => {
+                    self.reader.end_missing(&topic, count.unwrap_or(0), events);
+                }
+                // The library looks again, and says so again.
+                Answer::Count(_, Err(fault)) => {
+                    tracing::warn!(target: "millstream::kafka", "{}", fault.text);
+                }
             }
         }
     }
@@ -195,7 +204,7 @@ impl Client {
         limits: Result<(i64, i64), Fault>,
         events: &mut Vec<LogEvent>,
     ) {
-        if !self.reader.take_lost(lost.partition, lost.reading) {
+        if !self.reader.is_lost(lost.partition, lost.reading) {
             return;
         }
         match limits {
@@ -204,6 +213,7 @@ impl Client {
                 self.reader.read_from(lost.partition, lost.offset);
             }
             Ok((earliest, end)) => {
+                self.reader.stop(lost.partition);
                 let error = ReadError::OutOfRange { offset: lost.offset, earliest, end };
                 events.push(LogEvent::ReadFailed { partition: lost.partition, error });
             }
@@ -224,13 +234,50 @@ impl Client {
                 let limits = handle.watermarks(&name.topic, name.partition, CALL_TIMEOUT);
                 Answer::Limits(lost, limits)
             },
-            move || {
-                let timed_out = super::sys::code!(RD_KAFKA_RESP_ERR__TIMED_OUT);
-                Answer::Limits(late, Err(Fault::of(timed_out)))
-            },
+            move || Answer::Limits(late, Err(Fault::of(TIMED_OUT))),
         );
     }
+
+    /// Asks which of the topics that are being read exist.
+    fn ask_counts(&mut self) {
+        for topic in self.reader.topics_read() {
+            let handle = Arc::clone(self.reader.handle());
+            let late = Arc::clone(&topic);
+            self.calls.ask(
+                move || {
+                    let count = handle.partition_count(&topic, CALL_TIMEOUT);
+                    Answer::Count(topic, count)
+                },
+                move || Answer::Count(late, Err(Fault::of(TIMED_OUT))),
+            );
+        }
+    }
+
+    /// Aborts the transaction of a producer that has left a gap in its sequence, and puts another
+    /// in its place: the broker refuses what follows a gap, and librdkafka 2.12 keeps its epoch.
+    fn abort_and_replace(&mut self, effect: EffectId) {
+        let Some(writer) = self.writer.take() else { return };
+        let old = Arc::clone(writer.handle());
+        let retired = writer.retire(&mut self.ended);
+        match Writer::new(&writing(&self.properties, &self.config), &self.signal) {
+            Ok(writer) => {
+                let new = Arc::clone(writer.handle());
+                self.writer = Some(writer);
+                self.call(effect, Call::End, move || {
+                    old.abort_transaction(CALL_TIMEOUT)?;
+                    new.init_transactions(CALL_TIMEOUT)
+                });
+            }
+            Err(error) => {
+                let error = WriteError::Fatal(error.to_string());
+                self.end_now(effect, Outcome::Failed(error));
+            }
+        }
+        self.calls.tell(move || retired.end());
+    }
 }
+
+const TIMED_OUT: Code = super::sys::code!(RD_KAFKA_RESP_ERR__TIMED_OUT);
 
 impl LogClient for Client {
     fn read_from(&mut self, partition: PartitionId, offset: i64) {
@@ -310,6 +357,7 @@ impl LogClient for Client {
             return effect;
         }
         match self.writer() {
+            Ok(writer) if end == End::Abort && writer.has_gap() => self.abort_and_replace(effect),
             Ok(writer) => {
                 let handle = Arc::clone(writer.handle());
                 self.call(effect, Call::End, move || match end {
@@ -326,6 +374,9 @@ impl LogClient for Client {
         let mut lost = Vec::new();
         let is_more_to_read = self.reader.poll(events, &mut lost);
         lost.into_iter().for_each(|lost| self.ask_limits(lost));
+        if self.reader.handle().take_missing() {
+            self.ask_counts();
+        }
         let is_more_written = self.writer.as_mut().is_some_and(|writer| writer.poll(events));
         self.take_answers(now, events);
         events.append(&mut self.ended);

@@ -1,7 +1,7 @@
 //! Where do bytes come from and where do they go? What the engine asks of a log.
 //!
 //! Implementations: in-process ([`memory`]), librdkafka (`crate::kafka`); one contract suite over
-//! them (`tests/it/contract.rs`, `tests/broker/contract.rs`).
+//! them (`tests/contract/`, run by `tests/it` and `tests/broker`).
 //!
 //! - **Nothing blocks but `wait`.** A call acts at once or starts something whose end `poll`
 //!   reports. So one worker's waiting never delays another task, a commit overlaps with processing,
@@ -206,7 +206,8 @@ impl fmt::Debug for Waker {
 /// What a client reports.
 #[derive(Debug)]
 pub enum LogEvent {
-    /// Records of a partition that is being read, ascending in offset.
+    /// Records of a partition that is being read, ascending in offset. The first batch after
+    /// `read_from` may begin before the offset that was asked for.
     Fetched(RecordBatch),
     /// The reader has seen all there is (under read-committed: up to the last stable offset).
     /// `position` is the offset of the next record that may come.

@@ -4,7 +4,12 @@
 //! `tests/run.sh setup` fetches; `tests/run.sh broker` runs them. What can be shown on the
 //! in-process log is tested there: here stands only what a real broker can prove.
 
+#[macro_use]
+#[path = "../contract/mod.rs"]
+mod contract;
+
 mod kafka;
+mod kafka_contract;
 
 use std::time::Duration;
 

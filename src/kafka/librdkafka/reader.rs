@@ -9,7 +9,7 @@
 //!   so that no record of an earlier reading can come after it.
 //! - Offsets reported of one reading ascend strictly.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use super::pack::Packer;
@@ -52,8 +52,9 @@ pub(super) struct Reader {
     topics: HashMap<Arc<str>, Topic>,
     partitions: Partitions,
     readings: Vec<(PartitionId, Reading)>,
-    /// Readings that have ended with an error whose limits are being asked for.
-    lost: HashMap<PartitionId, u64>,
+    /// Readings that have ended with an error whose limits are being asked for, and whether they
+    /// were paused.
+    lost: HashMap<PartitionId, (u64, bool)>,
     messages: Messages,
     next_number: u64,
     /// Errors that came while reading was to begin.
@@ -87,8 +88,9 @@ impl Reader {
         &self.handle
     }
 
-    /// Starts, or moves, reading of a partition.
+    /// Starts, or moves, reading of a partition. One that is paused stays so.
     pub(super) fn read_from(&mut self, partition: PartitionId, offset: i64) {
+        let is_paused = self.is_paused(partition);
         self.stop(partition);
         let name = self.partitions.name(partition);
         let queue = Queue::new(&self.handle).raise(&self.signal);
@@ -98,11 +100,17 @@ impl Reader {
         self.next_number += 1;
         match started {
             Ok(()) => {
-                let reading = Reading { name, queue, number, position: offset, is_paused: false };
+                let reading = Reading { name, queue, number, position: offset, is_paused };
                 self.readings.push((partition, reading));
             }
             Err(fault) => self.fail(partition, &fault, offset),
         }
+    }
+
+    fn is_paused(&self, partition: PartitionId) -> bool {
+        let reading = self.readings.iter().find(|(id, _)| *id == partition);
+        let lost = self.lost.get(&partition);
+        reading.map_or(lost.is_some_and(|(_, is_paused)| *is_paused), |(_, r)| r.is_paused)
     }
 
     fn fail(&mut self, partition: PartitionId, fault: &Fault, offset: i64) {
@@ -128,6 +136,24 @@ impl Reader {
         if let Some((_, reading)) = self.readings.iter_mut().find(|(id, _)| *id == partition) {
             reading.is_paused = is_paused;
             self.signal.raise();
+        } else if let Some((_, was_paused)) = self.lost.get_mut(&partition) {
+            *was_paused = is_paused;
+        }
+    }
+
+    /// The topics that are being read, each once.
+    pub(super) fn topics_read(&self) -> HashSet<Arc<str>> {
+        self.readings.iter().map(|(_, reading)| Arc::clone(&reading.name.topic)).collect()
+    }
+
+    /// Ends reading of those partitions of a topic that are not there: it has that many.
+    pub(super) fn end_missing(&mut self, topic: &str, count: u32, events: &mut Vec<LogEvent>) {
+        let is_missing =
+            |reading: &Reading| *reading.name.topic == *topic && reading.name.partition >= count;
+        let readings = self.readings.iter().filter(|(_, reading)| is_missing(reading));
+        for partition in readings.map(|(partition, _)| *partition).collect::<Vec<_>>() {
+            self.stop(partition);
+            events.push(LogEvent::ReadFailed { partition, error: ReadError::NotFound });
         }
     }
 
@@ -173,9 +199,10 @@ impl Reader {
         let reading = self.readings.iter().find(|(id, _)| *id == partition);
         let Some((_, reading)) = reading else { return };
         let (name, number, offset) = (reading.name.clone(), reading.number, reading.position);
+        let is_paused = reading.is_paused;
         self.stop(partition);
         if OUT_OF_RANGE.contains(&fault.code) {
-            self.lost.insert(partition, number);
+            self.lost.insert(partition, (number, is_paused));
             lost.push(OutOfRange { partition, name, reading: number, offset });
             return;
         }
@@ -184,12 +211,8 @@ impl Reader {
     }
 
     /// Whether the reading that was out of range is still the last one of its partition.
-    pub(super) fn take_lost(&mut self, partition: PartitionId, reading: u64) -> bool {
-        let is_last = self.lost.get(&partition) == Some(&reading);
-        if is_last {
-            self.lost.remove(&partition);
-        }
-        is_last
+    pub(super) fn is_lost(&self, partition: PartitionId, reading: u64) -> bool {
+        self.lost.get(&partition).is_some_and(|(number, _)| *number == reading)
     }
 
     fn report_errors(&self) {

@@ -54,6 +54,8 @@ pub(super) struct Writer {
     topics: HashMap<Arc<str>, Topic>,
     /// By effect.
     sending: BTreeMap<u64, Sending>,
+    /// Whether a record was not delivered, so that its sequence number may be missing.
+    has_gap: bool,
     /// Ended without the broker.
     ended: Vec<LogEvent>,
     signal: Arc<Signal>,
@@ -71,6 +73,7 @@ impl Writer {
             handle,
             topics: HashMap::new(),
             sending: BTreeMap::new(),
+            has_gap: false,
             ended: Vec::new(),
             signal: Arc::clone(signal),
         })
@@ -79,6 +82,11 @@ impl Writer {
     /// The instance, for calls that block.
     pub(super) const fn handle(&self) -> &Arc<Handle> {
         &self.handle
+    }
+
+    /// Whether the broker may refuse what comes next, since something before it is missing.
+    pub(super) const fn has_gap(&self) -> bool {
+        self.has_gap
     }
 
     /// Hands the records of a batch over.
@@ -142,6 +150,7 @@ impl Writer {
             sending.left -= 1;
             sending.next_offset = sending.next_offset.max(Some(offset + 1));
         } else {
+            self.has_gap = true;
             sending.report(verdict_now(&self.handle, code), || code_text(code));
         }
         if sending.left == 0

@@ -1,13 +1,14 @@
 //! Who owns a librdkafka instance, and its topics?
 
-use std::ffi::{CStr, c_char};
+use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka_sys as rd;
 
-use super::{Code, Fault, c_string, check, declared, millis, text_of};
+use super::{Code, Fault, c_string, check, code, declared, millis, text_of};
 use crate::log::LogError;
 
 /// What an instance is for.
@@ -23,6 +24,8 @@ pub(in crate::kafka) enum Kind {
 #[derive(Debug)]
 pub(in crate::kafka) struct Handle {
     rk: *mut rd::rd_kafka_t,
+    /// Set when a partition that is fetched was not found; the library has a pointer to it.
+    is_missing: Arc<AtomicBool>,
 }
 
 // SAFETY: librdkafka's instances may be used by several threads at once.
@@ -36,7 +39,8 @@ impl Handle {
         kind: Kind,
         properties: &[(String, String)],
     ) -> Result<Arc<Self>, LogError> {
-        let conf = configure(properties)?;
+        let is_missing = Arc::new(AtomicBool::new(false));
+        let conf = configure(properties, &is_missing)?;
         let kind = match kind {
             Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => rd::rd_kafka_type_t::RD_KAFKA_PRODUCER,
@@ -50,7 +54,7 @@ impl Handle {
             unsafe { rd::rd_kafka_conf_destroy(conf) };
             return Err(LogError::Fatal(buffer_text(&text)));
         }
-        Ok(Arc::new(Self { rk }))
+        Ok(Arc::new(Self { rk, is_missing }))
     }
 
     /// The instance itself, valid as long as this owner.
@@ -65,6 +69,13 @@ impl Handle {
         let code: Code =
             unsafe { declared::rd_kafka_fatal_error(self.rk, text.as_mut_ptr(), text.len()) };
         (code != 0).then(|| Fault { code, text: buffer_text(&text), needs_abort: false })
+    }
+
+    /// Whether, since this was last asked, the library has not found something that is fetched.
+    ///
+    /// It says which only in words, and to nobody who takes messages in batches.
+    pub(in crate::kafka) fn take_missing(&self) -> bool {
+        self.is_missing.swap(false, Ordering::Relaxed)
     }
 
     /// The oldest offset and the high watermark. Asks the broker.
@@ -124,12 +135,17 @@ fn buffer_text(buffer: &[c_char]) -> String {
 }
 
 /// Makes a configuration; it is the caller's to free or to hand over.
-fn configure(properties: &[(String, String)]) -> Result<*mut rd::rd_kafka_conf_t, LogError> {
-    // SAFETY: makes a configuration that is ours; the callback is a function of this crate. The
-    // events are those that are polled for.
+fn configure(
+    properties: &[(String, String)],
+    is_missing: &Arc<AtomicBool>,
+) -> Result<*mut rd::rd_kafka_conf_t, LogError> {
+    // SAFETY: makes a configuration that is ours; the callbacks are functions of this crate, and
+    // the flag lives as long as the instance. The events are those that are polled for.
     let conf = unsafe {
         let conf = rd::rd_kafka_conf_new();
         rd::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+        rd::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+        rd::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(is_missing).cast_mut().cast());
         let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_REBALANCE;
         rd::rd_kafka_conf_set_events(conf, events | rd::RD_KAFKA_EVENT_ERROR);
         conf
@@ -186,6 +202,27 @@ unsafe extern "C" fn on_log(
 }
 
 const SYSLOG_WARNING: i32 = 4;
+
+/// Takes errors over that stand among fetched messages and are no messages. All others are events.
+unsafe extern "C" fn on_error(
+    _rk: *mut rd::rd_kafka_t,
+    code: c_int,
+    text: *const c_char,
+    opaque: *mut c_void,
+) {
+    // SAFETY: the library passes a string that ends in zero, or null; the pointer is that of
+    // `configure`, whose flag the instance's owner holds.
+    let (text, is_missing) = unsafe { (text_of(text), &*opaque.cast_const().cast::<AtomicBool>()) };
+    tracing::warn!(target: "millstream::kafka", code, "{text}");
+    is_missing.fetch_or(NOT_FOUND.contains(&code), Ordering::Relaxed);
+}
+
+const NOT_FOUND: &[Code] = &[
+    code!(RD_KAFKA_RESP_ERR__UNKNOWN_PARTITION),
+    code!(RD_KAFKA_RESP_ERR__UNKNOWN_TOPIC),
+    code!(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART),
+    code!(RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_ID),
+];
 
 /// A topic of an instance, resolved once.
 #[derive(Debug)]

@@ -183,7 +183,8 @@ impl State {
 
     /// Whether this member may commit offsets of the group.
     pub(super) fn check_member(&self, group: &str, token: &MemberToken) -> Result<(), WriteError> {
-        self.groups.get(group).map_or(Ok(()), |known| known.check_member(token))
+        let new = Group::default();
+        self.groups.get(group).unwrap_or(&new).check_member(token)
     }
 
     /// What a group has committed for a partition.
