@@ -19,7 +19,7 @@ use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, ManualClock, Timestamp};
 use crate::topic::Topic;
-use crate::topology::{Layout, topics_read, topics_written};
+use crate::topology::{Layout, dead_letter_topics, topics_read, topics_written};
 
 /// Runs a topology over the in-process log, on the caller's thread, under a manual clock.
 ///
@@ -220,6 +220,7 @@ impl TopologyTestDriver {
         let plan = self.topology.plan();
         let mut names: BTreeSet<String> = topics_read(plan).into_iter().collect();
         names.extend(topics_written(plan));
+        names.extend(dead_letter_topics(plan, &self.config));
         let names: Vec<String> = names.into_iter().collect();
         for name in &names {
             self.create_topic(name, self.partitions)?;

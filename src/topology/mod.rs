@@ -14,6 +14,7 @@ mod subtopology;
 mod sample;
 
 pub use copartition::PartitionCounts;
+pub(crate) use describe::dead_letter_topics;
 pub use describe::{Acl, AclOperation, AclResource, describe, mermaid, required_acls};
 pub use internal_topic::{Changelog, Layout, SourceTopic, SubtopologyLayout};
 pub use names::{changelog_topic, check_names, repartition_topic, topics_read, topics_written};
