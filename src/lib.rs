@@ -3,7 +3,7 @@
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "contracts of processors, timers and stream joins stand before their operators"
+    reason = "contracts of processors and timers stand before their operators"
 )]
 
 pub mod config;
@@ -29,7 +29,7 @@ pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
 pub use dsl::{
     BranchedKStream, Branches, Grouped, GroupingWindows, IntoRow, JoinKey, Joined, KGroupedStream,
     KGroupedTable, KStream, KTable, Materialized, Repartitioned, SessionWindowedKStream,
-    StreamsBuilder, TimeWindowedKStream, Topology,
+    StreamJoined, StreamsBuilder, TimeWindowedKStream, Topology,
 };
 pub use error::{
     BoxError, ConfigError, Error, ErrorKind, Result, StartError, TopologyError, TopologyErrors,

@@ -124,18 +124,6 @@ impl Key for bool {
     }
 }
 
-/// A nullable key: null is no bytes at all where it is encoded as a part of something else.
-impl<K: Key> Key for Option<K> {
-    fn encode_key(&self, out: &mut Vec<u8>) {
-        if let Some(key) = self {
-            key.encode_key(out);
-        }
-    }
-    fn decode_key(bytes: &[u8]) -> Result<Self, BoxError> {
-        K::decode_key(bytes).map(Some)
-    }
-}
-
 macro_rules! integer_keys {
     ($($integer:ty),*) => {$(
         impl Key for $integer {

@@ -91,16 +91,27 @@ impl<V: Data> Codec<V> for NotNull<V> {
 pub trait JoinKey<K>: Data {
     /// The key, if there is one.
     fn join_key(&self) -> Option<&K>;
+
+    /// The codec of these keys, over a codec of those that are there.
+    fn codec_over(key: SharedCodec<K>) -> SharedCodec<Self>;
 }
 
 impl<K: Data> JoinKey<K> for K {
     fn join_key(&self) -> Option<&K> {
         Some(self)
     }
+
+    fn codec_over(key: SharedCodec<K>) -> SharedCodec<Self> {
+        key
+    }
 }
 
 impl<K: Data> JoinKey<K> for Option<K> {
     fn join_key(&self) -> Option<&K> {
         self.as_ref()
+    }
+
+    fn codec_over(key: SharedCodec<K>) -> SharedCodec<Self> {
+        Arc::new(Nullable::new(key))
     }
 }

@@ -161,16 +161,18 @@ impl<K: Data, V: Data> KStream<K, V> {
     ///
     /// As [`join_table`](Self::join_table) otherwise.
     #[doc(alias = "leftJoin")]
-    pub fn left_join_table<K2: Data, V2: Data, R: Data>(
+    pub fn left_join_table<K2: Key, V2: Data, R: Data>(
         &self,
         table: &KTable<K2, V2>,
         f: impl Fn(V, Option<V2>) -> R + Send + Sync + 'static,
     ) -> KStream<K, R>
     where
-        K: JoinKey<K2> + Key,
+        K: JoinKey<K2>,
         V: Value,
     {
-        self.left_join_table_with(table, f, Joined::default())
+        let key = K::codec_over(Arc::new(Canonical));
+        let joined = Joined { name: None, key, value: Arc::new(MessagePack) };
+        self.left_join_table_with(table, f, joined)
     }
 
     /// As [`left_join_table`](Self::left_join_table), with options for the repartition topic.

@@ -19,6 +19,7 @@ pub(crate) mod map;
 pub(crate) mod merge;
 pub(crate) mod session_aggregate;
 pub(crate) mod sliding_aggregate;
+pub(crate) mod stream_join;
 pub(crate) mod stream_table_join;
 pub(crate) mod table_filter;
 pub(crate) mod table_group;

@@ -1,7 +1,8 @@
 //! Joins two tables by key: a change on either side meets the current row of the other.
 //!
 //! Nothing is stored: both sides are read where their rows are. A result's time is the later one
-//! of its two rows; a row that was deleted has none.
+//! of its two rows; a row that was deleted has none. Old values are always asked for, so that a row
+//! which neither side has ever had is not deleted downstream.
 
 use std::sync::Arc;
 
@@ -97,7 +98,7 @@ impl<K: Data, V: Data, V2: Data, R: Data> Build<K, Change<V>> for TableJoin<K, V
     }
 
     fn wants_old(&self) -> bool {
-        self.output.wants_old()
+        true
     }
 }
 
@@ -119,7 +120,8 @@ impl<K: Data, V: Data, V2: Data, R: Data> TableJoinOp<K, V, V2, R> {
     /// Pushes what a change becomes where the other side has no row.
     fn push_alone(&mut self, cx: &mut Cx<'_>, record: Record<K, Change<V>>) -> Result<()> {
         let Record { key, value: change, timestamp } = record;
-        if !self.rule.needs.met_by(true, false) {
+        let was_or_is = change.old.is_some() || change.new.is_some();
+        if !was_or_is || !self.rule.needs.met_by(true, false) {
             return Ok(());
         }
         let old = if self.wants_old { self.rule.row(change.old, None) } else { None };

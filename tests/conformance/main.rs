@@ -58,6 +58,17 @@ equal! {
     table_table_left table_table_left_filter
     table_table_outer table_table_outer_store table_table_outer_filter
     table_table_of_itself table_table_chain
+
+    stream_stream_self stream_stream_new_keys
+    stream_stream_inner_no_grace stream_stream_inner_grace
+    stream_stream_inner_no_grace_short_before stream_stream_inner_grace_short_before
+    stream_stream_inner_no_grace_short_after stream_stream_inner_grace_short_after
+    stream_stream_left_no_grace stream_stream_left_grace
+    stream_stream_left_no_grace_short_before stream_stream_left_grace_short_before
+    stream_stream_left_no_grace_short_after stream_stream_left_grace_short_after
+    stream_stream_outer_no_grace stream_stream_outer_grace
+    stream_stream_outer_no_grace_short_before stream_stream_outer_grace_short_before
+    stream_stream_outer_no_grace_short_after stream_stream_outer_grace_short_after
     stream_table_inner stream_table_left stream_table_new_key
     stream_table_of_itself stream_table_filtered
 }

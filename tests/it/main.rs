@@ -6,3 +6,4 @@ mod contract;
 
 mod describe;
 mod memory_contract;
+mod stream_joins;

@@ -2,6 +2,7 @@
 
 mod aggregations;
 mod stateless;
+mod stream_joins;
 mod table_joins;
 mod tables;
 
@@ -21,6 +22,8 @@ pub(crate) struct Scenario {
     define: Box<dyn Fn(&StreamsBuilder)>,
     outputs: &'static [&'static str],
     stores: Vec<Dump>,
+    /// Whether a result must come after the same input, or just once until the end.
+    pub(crate) compares_when: bool,
 }
 
 /// Prints the rows of one store, as the oracle does.
@@ -33,6 +36,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(aggregations::scenarios());
     all.extend(tables::scenarios());
     all.extend(table_joins::scenarios());
+    all.extend(stream_joins::scenarios());
     all
 }
 
@@ -49,7 +53,27 @@ impl Scenario {
         define: impl Fn(&StreamsBuilder) + 'static,
     ) -> Self {
         let define = Box::new(define);
-        Self { name: name.into(), shape, define, outputs: &["out"], stores: Vec::new() }
+        let (outputs, stores) = (["out"].as_slice(), Vec::new());
+        Self { name: name.into(), shape, define, outputs, stores, compares_when: true }
+    }
+
+    /// Compares what comes out until time has moved far, but not when and in which order.
+    fn whenever(mut self) -> Self {
+        self.compares_when = false;
+        self
+    }
+
+    /// What happens after the steps of a seed: if it does not matter when results come, a record
+    /// far in the future on every topic brings out all that are held back.
+    pub(crate) fn last_steps(&self) -> Vec<Step> {
+        let topics = if self.compares_when { &[] } else { self.shape.topics };
+        let last = |topic: &&'static str| Step::Record {
+            topic,
+            timestamp: 1 << 50,
+            key: Some("last".to_owned()),
+            value: Some("last".to_owned()),
+        };
+        topics.iter().map(last).collect()
     }
 
     fn outputs(mut self, outputs: &'static [&'static str]) -> Self {
