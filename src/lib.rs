@@ -14,6 +14,7 @@ pub mod group;
 pub mod kafka;
 pub mod log;
 mod operator;
+pub mod processor;
 pub mod record;
 mod runtime;
 pub mod serde;
@@ -28,11 +29,15 @@ pub mod window;
 pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
 pub use dsl::{
     BranchedKStream, Branches, Grouped, GroupingWindows, IntoRow, JoinKey, Joined, KGroupedStream,
-    KGroupedTable, KStream, KTable, Materialized, Repartitioned, SessionWindowedKStream,
-    StreamJoined, StreamsBuilder, TimeWindowedKStream, Topology,
+    KGroupedTable, KStream, KTable, Materialized, NamedOutput, OpenStores, OutputSet, Processed,
+    Repartitioned, SessionWindowedKStream, StoreRef, StoreSet, StreamJoined, StreamsBuilder,
+    TimeWindowedKStream, Topology,
 };
 pub use error::{
     BoxError, ConfigError, Error, ErrorKind, Result, StartError, TopologyError, TopologyErrors,
+};
+pub use processor::{
+    Cancellable, FixedKeyProcessor, Processor, ProcessorContext, Punctuation, PunctuationType,
 };
 pub use record::{Change, Data, Headers, Record};
 pub use runtime::{App, AppBuilder, AppState, Ended, FailureAction, StateListener};

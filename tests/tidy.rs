@@ -65,7 +65,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("log", &[]),
     ("state", &["window", "topology", "log", "metrics"]),
     ("operator", &["window", "topology", "log", "metrics", "state", "processor"]),
-    ("processor", &["topology", "log", "state", "operator"]),
+    ("processor", &["window", "topology", "log", "state", "operator"]),
     ("dsl", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
     ("task", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
     ("group", &["topology", "log", "metrics", "state", "operator", "task"]),

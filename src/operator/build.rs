@@ -87,6 +87,12 @@ pub(crate) trait FlushResults {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()>;
 }
 
+/// An operator that has something to do before the first record.
+pub(crate) trait Initialise {
+    /// Does it; called again, does nothing.
+    fn initialise(&mut self, cx: &mut Cx<'_>) -> Result<()>;
+}
+
 /// A store as its operators share it.
 pub(crate) type Shared<S> = Rc<RefCell<S>>;
 
@@ -114,6 +120,8 @@ pub(crate) struct TaskParts {
     pub(crate) typed_stores: HashMap<Arc<str>, Box<dyn Any>>,
     /// Operators that keep results back, with their nodes; flushed in ascending order of node.
     pub(crate) flushes: Vec<(NodeId, Shared<dyn FlushResults>)>,
+    /// Operators that are initialised before the first record, those upstream last.
+    pub(crate) inits: Vec<Shared<dyn Initialise>>,
     /// Timers.
     pub(crate) punctuations: Shared<PunctuationQueue>,
     /// The stream time that windowed operators have observed; survives in the committed metadata.

@@ -17,6 +17,7 @@ pub(crate) mod headers;
 pub(crate) mod lookup;
 pub(crate) mod map;
 pub(crate) mod merge;
+pub(crate) mod process;
 pub(crate) mod session_aggregate;
 pub(crate) mod sliding_aggregate;
 pub(crate) mod stream_join;

@@ -117,6 +117,20 @@ pub(crate) struct DropCounts {
 }
 
 impl Cx<'_> {
+    /// The same for a shorter time.
+    pub(crate) fn reborrow(&mut self) -> Cx<'_> {
+        Cx {
+            collector: &mut *self.collector,
+            stream_time: self.stream_time,
+            wall_clock: self.wall_clock,
+            origin: self.origin,
+            headers: &mut *self.headers,
+            failures: &mut *self.failures,
+            drops: &mut *self.drops,
+            commit_requested: &mut *self.commit_requested,
+        }
+    }
+
     /// Notes that the record failed at this node; the caller drops it and goes on.
     #[cold]
     pub(crate) fn fail(&mut self, node: NodeId, stage: FailureStage, error: impl Into<BoxError>) {

@@ -104,6 +104,11 @@ impl<K: Data + Eq + Hash, V: Data> SessionStore<K, V> {
         }
     }
 
+    /// The latest end of a committed session.
+    pub(crate) fn latest_stored(&self) -> Result<Option<Timestamp>> {
+        Ok(self.rows.latest_stored()?.map(Timestamp::from_millis))
+    }
+
     /// Shows the sessions whose ends lie in a range, both bounds included, in the order of end and
     /// key bytes, until the visitor breaks.
     pub(crate) fn scan_by_time(

@@ -141,6 +141,11 @@ impl<K: Data + Eq + Hash, V: Data> WindowStore<K, V> {
         }
     }
 
+    /// The latest start of a committed window.
+    pub(crate) fn latest_stored(&self) -> Result<Option<Timestamp>> {
+        Ok(self.rows.latest_stored()?.map(Timestamp::from_millis))
+    }
+
     /// Shows the windows whose starts lie in a range, both ends included, in the order of start
     /// and key bytes, until the visitor breaks.
     pub(crate) fn scan_by_time(

@@ -48,7 +48,6 @@ pub(crate) struct Task {
     idle_since: Option<Instant>,
     /// Records processed in all.
     pub(crate) processed: u64,
-    due: Vec<Due>,
 }
 
 /// What a task is made of.
@@ -94,7 +93,6 @@ impl Task {
             commit_requested: false,
             idle_since: None,
             processed: 0,
-            due: Vec::new(),
         }
     }
 
@@ -140,6 +138,7 @@ impl Task {
     }
 
     fn process_run(&mut self, outbox: &mut Outbox, now: Now, limit: usize) -> Result<usize> {
+        self.initialise(outbox, now)?;
         let mut count = 0;
         while count < limit && !outbox.is_full() {
             let Some(index) = self.next_queue(outbox, now)? else { break };
@@ -148,6 +147,15 @@ impl Task {
         }
         self.processed += count as u64;
         Ok(count)
+    }
+
+    /// Lets operators do what they have to do before the first record.
+    fn initialise(&mut self, outbox: &mut Outbox, now: Now) -> Result<()> {
+        for operator in std::mem::take(&mut self.parts.inits).into_iter().rev() {
+            self.is_dirty = true;
+            self.with_cx(outbox, now, |cx| operator.borrow_mut().initialise(cx))?;
+        }
+        Ok(())
     }
 
     /// The queue whose head has the smallest timestamp, if the task may go on now.
@@ -263,7 +271,8 @@ impl Task {
         Ok(())
     }
 
-    /// Fires the timers of one kind that are due.
+    /// Fires the timers of one kind that are due, one after the other: each may set or cancel
+    /// others.
     pub(crate) fn punctuate(
         &mut self,
         outbox: &mut Outbox,
@@ -274,16 +283,18 @@ impl Task {
             PunctuationType::StreamTime => self.stream_time,
             PunctuationType::WallClock => now.wall_clock,
         };
-        let mut due = std::mem::take(&mut self.due);
-        self.parts.punctuations.borrow_mut().take_due(kind, time, &mut due);
-        for timer in due.drain(..) {
+        while let Some(Due { punctuation, target }) = self.take_due(kind, time) {
             self.is_dirty = true;
-            self.with_cx(outbox, now, |cx| {
-                timer.target.borrow_mut().punctuate(cx, timer.id, time)
-            })?;
+            let fired =
+                self.with_cx(outbox, now, |cx| target.borrow_mut().punctuate(cx, punctuation));
+            fired.map_err(|error| error.in_task(self.id))?;
         }
-        self.due = due;
         Ok(())
+    }
+
+    /// The next timer that is due; the queue is free again for what the timer does.
+    fn take_due(&mut self, kind: PunctuationType, time: Timestamp) -> Option<Due> {
+        self.parts.punctuations.borrow_mut().take_due(kind, time)
     }
 
     /// When the next wall-clock timer fires.

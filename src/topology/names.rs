@@ -73,6 +73,7 @@ pub fn check_names(plan: &Plan) -> Result<(), TopologyErrors> {
     let repartitions = plan.repartitions().iter().map(|repartition| &*repartition.name);
     check_unique("repartition", repartitions, &mut errors);
     check_nodes(plan, &mut errors);
+    check_processors(plan, &mut errors);
     check_read_once(plan, &mut errors);
     TopologyErrors::check(errors)
 }
@@ -88,6 +89,17 @@ fn check_unique<'a>(
             errors.push(TopologyError::NameTaken { what, name: name.into() });
         } else if !is_topic_name(name) {
             errors.push(TopologyError::InvalidName { what, name: name.into() });
+        }
+    }
+}
+
+/// Processors and their outputs are told apart by name, in `describe` and in error messages.
+fn check_processors(plan: &Plan, errors: &mut Vec<TopologyError>) {
+    let processors = plan.nodes().iter().filter(|node| node.kind.starts_with("KSTREAM-PROCESS"));
+    let mut taken = BTreeSet::new();
+    for name in processors.filter_map(|node| node.name.as_deref()) {
+        if !taken.insert(name) {
+            errors.push(TopologyError::NameTaken { what: "processor", name: name.into() });
         }
     }
 }

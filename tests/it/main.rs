@@ -6,4 +6,7 @@ mod contract;
 
 mod describe;
 mod memory_contract;
+mod processor;
+mod processor_state;
+mod processor_timers;
 mod stream_joins;

@@ -42,6 +42,20 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         Ok(())
     }
 
+    /// The largest time of a row in the backend.
+    pub(in crate::state) fn latest_stored(&self) -> Result<Option<i64>> {
+        let mut latest = Ok(None);
+        let times = (Bound::Included(TIMES_FROM), Bound::Unbounded);
+        let backend = self.handle.backend.borrow();
+        backend.scan(self.handle.index, times, Direction::Descending, &mut |time_key, _| {
+            latest = split_time_key(time_key)
+                .map(|(_, place)| Some(place.time))
+                .ok_or_else(|| self.handle.damaged("the time index holds what is no key"));
+            ControlFlow::Break(())
+        })?;
+        latest
+    }
+
     /// Shows the visible rows whose times lie in a range, both ends included, in the order of time
     /// and key bytes.
     pub(in crate::state) fn scan_by_time(
