@@ -66,8 +66,7 @@ where
         let node = self.output.node();
         let store = self.store.sessions(task);
         let rows = Box::new(Rc::clone(&store));
-        let key = Arc::clone(&self.store.key);
-        let results = WindowedResults::new(task, &self.output, rows, key, self.emit);
+        let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
         let time = task.observed_time(node);
         let operator = Rc::new(RefCell::new(SessionAggregateOp {
             windows: self.windows,
@@ -144,6 +143,7 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
             cx.fail(self.node, FailureStage::Process, error);
             return Ok(());
         }
+        let total = self.results.row_of(total);
         let (existed, old) = if merge.replaces() {
             self.remove_absorbed(cx, &key, &merge.absorbed)?;
             (false, None)

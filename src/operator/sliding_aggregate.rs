@@ -17,7 +17,7 @@ use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
 use crate::operator::push::{Cx, Drop, Edge, FailureStage, Push};
 use crate::operator::window_aggregate::list_open_windows;
 use crate::operator::window_lookup::WindowedStore;
-use crate::operator::windowed_results::{Folded, Wanted, WindowedResults, fold_row};
+use crate::operator::windowed_results::{Folded, Wanted, WindowedResults};
 use crate::record::{Change, Data, Record};
 use crate::state::{Direction, Duplicates, Stamped, WindowStore};
 use crate::time::Timestamp;
@@ -54,8 +54,7 @@ where
         let node = self.output.node();
         let store = self.store.windows(task, Duplicates::Replaced);
         let rows = Box::new(Rc::clone(&store));
-        let key = Arc::clone(&self.store.key);
-        let results = WindowedResults::new(task, &self.output, rows, key, self.emit);
+        let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
         let time = task.observed_time(node);
         let (windows, retention) = (self.windows, self.retention);
         let fold = Arc::clone(&self.fold);
@@ -159,7 +158,7 @@ impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
         let folded = self.store.borrow_mut().update(key, window.start, |row| {
             let is_own = update.base == SlidingBase::Own;
             let before = if is_own { None } else { std::mem::replace(row, base) };
-            let mut folded = fold_row(row, timestamp, wanted, |total| {
+            let mut folded = self.results.fold_row(row, timestamp, wanted, |total| {
                 value.map_or(Ok(()), |value| (self.fold)(key, value, total))
             })?;
             if !is_own {

@@ -18,7 +18,7 @@ use crate::error::{BoxError, Result};
 use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
 use crate::operator::push::{Cx, Drop, Edge, FailureStage, Push};
 use crate::operator::window_lookup::WindowedStore;
-use crate::operator::windowed_results::{WindowedResults, fold_row};
+use crate::operator::windowed_results::WindowedResults;
 use crate::record::{Change, Data, Record};
 use crate::state::{Duplicates, WindowStore};
 use crate::time::Timestamp;
@@ -54,8 +54,7 @@ where
         let node = self.output.node();
         let store = self.store.windows(task, Duplicates::Replaced);
         let rows = Box::new(Rc::clone(&store));
-        let key = Arc::clone(&self.store.key);
-        let results = WindowedResults::new(task, &self.output, rows, key, self.emit);
+        let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
         let time = task.observed_time(node);
         let (windows, retention) = (self.windows, self.retention);
         let fold = Arc::clone(&self.fold);
@@ -138,7 +137,7 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<F, K, A> {
         let wanted = self.results.wanted(&windowed);
         let Windowed { key, window } = &windowed;
         let folded = self.store.borrow_mut().update(key, window.start, |row| {
-            fold_row(row, timestamp, wanted, |total| (self.fold)(key, value, total))
+            self.results.fold_row(row, timestamp, wanted, |total| (self.fold)(key, value, total))
         })?;
         match folded {
             Ok(folded) => self.results.updated(cx, windowed, folded).map(|()| true),
@@ -153,7 +152,10 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<F, K, A> {
 impl<F, K: Data + Eq + Hash, A: Data> FlushResults for WindowAggregateOp<F, K, A> {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
         self.results.flush(cx)?;
-        let oldest = (self.time.get() - self.retention).plus_millis(1);
+        // Kept is what begins less than the retention before the latest window.
+        let latest = self.windows.windows_for(self.time.get()).last();
+        let Some(latest) = latest else { return Ok(()) };
+        let oldest = (latest.start - self.retention).plus_millis(1);
         self.store.borrow_mut().expire(oldest, None)
     }
 }

@@ -12,15 +12,19 @@
 //! - The old value is the value last sent downstream, and none at first.
 //! - A closed window is sent exactly once, however far time jumps: what is still owed is listed
 //!   here, and a row is dropped from the store only after its result has left.
-//! - A deleted window that downstream has never seen leaves no tombstone.
+//! - A total that the store's codec writes as null is no row: it is sent as a tombstone, nothing is
+//!   stored, and the next record starts anew.
+//! - Emitted on commit, a deleted window that downstream has never seen leaves no tombstone.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::Hash;
+use std::sync::Arc;
 
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::operator::build::{Output, TaskBuilder};
 use crate::operator::lookup::Lookup;
 use crate::operator::push::{Cx, Edge};
+use crate::operator::window_lookup::WindowedStore;
 use crate::record::{Change, Data, Record};
 use crate::serde::SharedCodec;
 use crate::state::Stamped;
@@ -32,6 +36,7 @@ pub(crate) struct WindowedResults<K, A> {
     next: Edge<Windowed<K>, Change<A>>,
     rows: Box<dyn Lookup<Windowed<K>, A>>,
     key: SharedCodec<K>,
+    value: SharedCodec<A>,
     emit: Emit,
     wants_old: bool,
     is_unused: bool,
@@ -75,39 +80,20 @@ impl Wanted {
     pub(crate) const NOTHING: Self = Self { old: false, new: false };
 }
 
-/// Folds something into a row: the time becomes the largest of the row's and the record's.
-pub(crate) fn fold_row<A: Clone>(
-    row: &mut Option<Stamped<A>>,
-    timestamp: Timestamp,
-    wanted: Wanted,
-    fold: impl FnOnce(&mut Option<A>) -> Result<(), BoxError>,
-) -> Result<Folded<A>, BoxError> {
-    let existed = row.is_some();
-    let (mut total, known) = match row.take() {
-        Some(stamped) => (Some(stamped.value), stamped.timestamp),
-        None => (None, timestamp),
-    };
-    let old = if wanted.old { total.clone() } else { None };
-    let outcome = fold(&mut total);
-    let new = if wanted.new { total.clone() } else { None };
-    let timestamp = if outcome.is_ok() { known.max(timestamp) } else { known };
-    *row = total.map(|value| Stamped { value, timestamp });
-    outcome.map(|()| Folded { existed, old, new, timestamp })
-}
-
 impl<K: Data + Eq + Hash, A: Data> WindowedResults<K, A> {
     pub(crate) fn new(
         task: &mut TaskBuilder,
         output: &Output<Windowed<K>, Change<A>>,
         rows: Box<dyn Lookup<Windowed<K>, A>>,
-        key: SharedCodec<K>,
+        store: &WindowedStore<K, A>,
         emit: Emit,
     ) -> Self {
         let is_unused = output.is_unused();
         Self {
             next: output.build(task),
             rows,
-            key,
+            key: Arc::clone(&store.key),
+            value: Arc::clone(&store.value),
             emit,
             wants_old: output.wants_old(),
             is_unused,
@@ -115,6 +101,33 @@ impl<K: Data + Eq + Hash, A: Data> WindowedResults<K, A> {
             owed: BTreeMap::new(),
             is_listed: emit != Emit::OnWindowClose || is_unused,
         }
+    }
+
+    /// Folds something into a row: the time becomes the largest of the row's and the record's.
+    pub(crate) fn fold_row(
+        &self,
+        row: &mut Option<Stamped<A>>,
+        timestamp: Timestamp,
+        wanted: Wanted,
+        fold: impl FnOnce(&mut Option<A>) -> Result<(), BoxError>,
+    ) -> Result<Folded<A>, BoxError> {
+        let existed = row.is_some();
+        let (mut total, known) = match row.take() {
+            Some(stamped) => (Some(stamped.value), stamped.timestamp),
+            None => (None, timestamp),
+        };
+        let old = if wanted.old { total.clone() } else { None };
+        let outcome = fold(&mut total);
+        let total = self.row_of(total);
+        let new = if wanted.new { total.clone() } else { None };
+        let timestamp = if outcome.is_ok() { known.max(timestamp) } else { known };
+        *row = total.map(|value| Stamped { value, timestamp });
+        outcome.map(|()| Folded { existed, old, new, timestamp })
+    }
+
+    /// The row that a total makes: none where its codec writes null.
+    pub(crate) fn row_of(&self, total: Option<A>) -> Option<A> {
+        total.filter(|total| !self.value.is_null(total))
     }
 
     /// Whether the windows that a restored store holds must be listed: true once, at the start.

@@ -32,8 +32,12 @@ impl fmt::Display for Step {
 pub(crate) struct Shape {
     /// Where records arrive.
     pub(crate) topics: &'static [&'static str],
+    /// How many different keys at most.
+    pub(crate) keys_max: u64,
     pub(crate) null_keys: bool,
     pub(crate) null_values: bool,
+    /// Whether a record with a null value moves the time that others are late against.
+    pub(crate) null_values_count: bool,
     /// Whether the wall clock moves.
     pub(crate) ticks: bool,
     /// Every timestamp is a multiple of this.
@@ -55,8 +59,28 @@ pub(crate) enum Lateness {
 impl Shape {
     /// Every hostile shape, on these topics.
     pub(crate) const fn of(topics: &'static [&'static str]) -> Self {
-        let (null_keys, null_values) = (true, true);
-        Self { topics, null_keys, null_values, ticks: false, grid: 1, lateness: Lateness::Any }
+        Self {
+            topics,
+            keys_max: 4,
+            null_keys: true,
+            null_values: true,
+            null_values_count: false,
+            ticks: false,
+            grid: 1,
+            lateness: Lateness::Any,
+        }
+    }
+
+    /// With the same key on every record that has one.
+    pub(crate) const fn with_one_key(mut self) -> Self {
+        self.keys_max = 1;
+        self
+    }
+
+    /// With null values that are data like others.
+    pub(crate) const fn counting_null_values(mut self) -> Self {
+        self.null_values_count = true;
+        self
     }
 
     /// Without nulls.
@@ -120,7 +144,7 @@ impl Generator {
     fn new(shape: Shape, random: &mut Random) -> Self {
         Self {
             shape,
-            keys: 1 + random.below(4),
+            keys: 1 + random.below(shape.keys_max),
             values: 2 + random.below(7),
             pace: [0, 1, 2, 4, 9, 25][random.index(6)],
             jumps: [0, 0, 3, 10][random.index(4)],
@@ -138,7 +162,7 @@ impl Generator {
         let value = letter(random, self.values, self.shape.null_values);
         let timestamp = self.timestamp(random);
         // A record without key moves no clock, so that it may not be what others are late against.
-        if key.is_some() && value.is_some() {
+        if key.is_some() && (value.is_some() || self.shape.null_values_count) {
             self.high = self.high.max(Some(timestamp));
         }
         Step::Record { topic, timestamp, key, value }

@@ -71,6 +71,39 @@ equal! {
     stream_stream_outer_no_grace_short_after stream_stream_outer_grace_short_after
     stream_table_inner stream_table_left stream_table_new_key
     stream_table_of_itself stream_table_filtered
+
+    tumbling_count_no_grace_each_update tumbling_count_no_grace_on_close
+    tumbling_reduce_no_grace_each_update tumbling_reduce_no_grace_on_close
+    tumbling_aggregate_no_grace_each_update tumbling_aggregate_no_grace_on_close
+    tumbling_count_grace_each_update tumbling_count_grace_on_close
+    tumbling_reduce_grace_each_update tumbling_reduce_grace_on_close
+    tumbling_aggregate_grace_each_update tumbling_aggregate_grace_on_close
+    tumbling_count_no_grace_suppress tumbling_count_grace_suppress
+    tumbling_reduce_filter tumbling_reduce_map_values tumbling_reduce_grouped
+
+    hopping_count_no_grace_each_update hopping_count_no_grace_on_close
+    hopping_reduce_no_grace_each_update hopping_reduce_no_grace_on_close
+    hopping_aggregate_no_grace_each_update hopping_aggregate_no_grace_on_close
+    hopping_count_grace_each_update hopping_count_grace_on_close
+    hopping_reduce_grace_each_update hopping_reduce_grace_on_close
+    hopping_aggregate_grace_each_update hopping_aggregate_grace_on_close
+    hopping_count_no_grace_suppress hopping_count_grace_suppress
+
+    sliding_count_no_grace_each_update sliding_count_no_grace_on_close
+    sliding_reduce_no_grace_each_update sliding_reduce_no_grace_on_close
+    sliding_aggregate_no_grace_each_update sliding_aggregate_no_grace_on_close
+    sliding_count_grace_each_update sliding_count_grace_on_close
+    sliding_reduce_grace_each_update sliding_reduce_grace_on_close
+    sliding_aggregate_grace_each_update sliding_aggregate_grace_on_close
+
+    session_count_no_grace_each_update session_count_no_grace_on_close
+    session_reduce_no_grace_each_update session_reduce_no_grace_on_close
+    session_aggregate_no_grace_each_update session_aggregate_no_grace_on_close
+    session_count_grace_each_update session_count_grace_on_close
+    session_reduce_grace_each_update session_reduce_grace_on_close
+    session_aggregate_grace_each_update session_aggregate_grace_on_close
+    session_count_no_grace_suppress session_count_grace_suppress
+    session_reduce_map_values
 }
 
 #[test]

@@ -1,7 +1,9 @@
 import java.time.Duration;
 import java.util.Map;
+import java.util.function.Function;
 import org.apache.kafka.common.serialization.Serdes;
 import org.apache.kafka.common.utils.Bytes;
+import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.CogroupedKStream;
 import org.apache.kafka.streams.kstream.EmitStrategy;
@@ -16,6 +18,7 @@ import org.apache.kafka.streams.kstream.Suppressed;
 import org.apache.kafka.streams.kstream.TimeWindowedKStream;
 import org.apache.kafka.streams.kstream.TimeWindows;
 import org.apache.kafka.streams.kstream.Windowed;
+import org.apache.kafka.streams.state.KeyValueStore;
 import org.apache.kafka.streams.state.SessionStore;
 import org.apache.kafka.streams.state.WindowStore;
 
@@ -62,9 +65,76 @@ final class Windows {
                                                             .count(sessionStore(false)))),
                             "out"));
         }
+        registerViews(all, "tumbling", b -> reducedTumbling(b), b -> countedTumbling(b));
+        registerViews(all, "session", b -> reducedSessions(b), b -> countedSessions(b));
         all.put("cogroup_tumbling", Scenario.of(Windows::cogroupTumbling, "out"));
         all.put("cogroup_sliding", Scenario.of(Windows::cogroupSliding, "out"));
         all.put("cogroup_session", Scenario.of(Windows::cogroupSession, "out"));
+    }
+
+    private static void registerViews(
+            final Map<String, Scenario> all,
+            final String kind,
+            final Function<StreamsBuilder, KTable<Windowed<String>, String>> reduced,
+            final Function<StreamsBuilder, KTable<Windowed<String>, Long>> counted) {
+        all.put(
+                kind + "_reduce_filter",
+                Scenario.of(
+                        b ->
+                                Functions.emitWindowed(
+                                        reduced.apply(b)
+                                                .filter((k, v) -> Functions.isEven(null, v))),
+                        "out"));
+        all.put(
+                kind + "_reduce_map_values",
+                Scenario.of(
+                        b ->
+                                Functions.emitWindowed(
+                                        reduced.apply(b)
+                                                .mapValues(
+                                                        (k, v) ->
+                                                                Functions.mark(
+                                                                        Oracle.text(k), v))),
+                        "out"));
+        all.put(
+                kind + "_reduce_grouped",
+                Scenario.of(b -> Functions.emit(regrouped(reduced.apply(b))), "out"));
+        all.put(
+                kind + "_count_filter",
+                Scenario.of(
+                        b -> Functions.emitWindowed(counted.apply(b).filter((k, v) -> v % 2 == 0)),
+                        "out"));
+    }
+
+    private static KTable<Windowed<String>, String> reducedTumbling(final StreamsBuilder b) {
+        return time(grouped(b), "tumbling", GRACE)
+                .reduce(Functions::plus, Windows.<String>store(false));
+    }
+
+    private static KTable<Windowed<String>, Long> countedTumbling(final StreamsBuilder b) {
+        return time(grouped(b), "tumbling", GRACE).count(Windows.<Long>store(false));
+    }
+
+    private static KTable<Windowed<String>, String> reducedSessions(final StreamsBuilder b) {
+        return grouped(b)
+                .windowedBy(sessions(GRACE))
+                .reduce(Functions::plus, Windows.<String>sessionStore(false));
+    }
+
+    private static KTable<Windowed<String>, Long> countedSessions(final StreamsBuilder b) {
+        return grouped(b)
+                .windowedBy(sessions(GRACE))
+                .count(Windows.<Long>sessionStore(false));
+    }
+
+    /** All windows of a key in one row, so that the old and new values of each change show. */
+    private static KTable<String, String> regrouped(final KTable<Windowed<String>, String> table) {
+        final Materialized<String, String, KeyValueStore<Bytes, byte[]>> store =
+                Materialized.as("store-grouped");
+        return table.groupBy(
+                        (windowed, total) -> KeyValue.pair(windowed.key(), total),
+                        Grouped.as("regrouped"))
+                .aggregate(Functions::initial, Functions::add, Functions::subtract, store);
     }
 
     private static void registerTime(

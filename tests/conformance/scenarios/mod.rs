@@ -5,6 +5,7 @@ mod stateless;
 mod stream_joins;
 mod table_joins;
 mod tables;
+mod windows;
 
 use std::time::Duration;
 
@@ -37,6 +38,7 @@ pub(crate) fn all() -> Vec<Scenario> {
     all.extend(tables::scenarios());
     all.extend(table_joins::scenarios());
     all.extend(stream_joins::scenarios());
+    all.extend(windows::scenarios());
     all
 }
 
