@@ -100,22 +100,36 @@ impl<K: Data, V: Data> Topic<K, V> {
         Self::new(name, Canonical, Canonical)
     }
 
-    /// The same topic where a value may be null: a tombstone.
+    /// The same topic where a value may be null: a tombstone, whose time is the log's.
     pub fn nullable_values(self) -> Topic<K, Option<V>> {
         let value: SharedCodec<Option<V>> = Arc::new(Nullable::new(self.value));
+        let timestamps = self.timestamps.map(|extract| {
+            let of_value: TimestampExtractor<K, Option<V>> = Arc::new(move |key, value, logged| {
+                value.as_ref().map_or(logged, |value| extract(key, value, logged))
+            });
+            of_value
+        });
         Topic {
             on_error: self.on_error,
             offset_reset: self.offset_reset,
+            timestamps,
             ..Topic::shared(self.name, self.key, value)
         }
     }
 
-    /// The same topic where a key may be null.
+    /// The same topic where a key may be null; such a record's time is the log's.
     pub fn nullable_keys(self) -> Topic<Option<K>, V> {
         let key: SharedCodec<Option<K>> = Arc::new(Nullable::new(self.key));
+        let timestamps = self.timestamps.map(|extract| {
+            let of_key: TimestampExtractor<Option<K>, V> = Arc::new(move |key, value, logged| {
+                key.as_ref().map_or(logged, |key| extract(key, value, logged))
+            });
+            of_key
+        });
         Topic {
             on_error: self.on_error,
             offset_reset: self.offset_reset,
+            timestamps,
             ..Topic::shared(self.name, key, self.value)
         }
     }

@@ -4,9 +4,15 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 
+mod aggregations;
 mod describe;
 mod memory_contract;
 mod processor;
 mod processor_state;
 mod processor_timers;
+mod shorthand;
+mod stateless;
 mod stream_joins;
+mod tables;
+mod windows;
+mod windows_kept;
