@@ -201,6 +201,8 @@ struct Inner {
     node: Option<String>,
     position: Option<(TopicPartition, i64)>,
     source: Option<BoxError>,
+    /// Whether the source may show something of a record.
+    quotes_record: bool,
 }
 
 impl Error {
@@ -215,6 +217,7 @@ impl Error {
             node: None,
             position: None,
             source: None,
+            quotes_record: false,
         }))
     }
 
@@ -250,6 +253,20 @@ impl Error {
         self
     }
 
+    /// This error with a cause that may quote a record: what a codec, the user's code or a panic
+    /// said. Logs leave it out.
+    #[cold]
+    #[must_use]
+    pub(crate) fn caused_by_record(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.quotes_record = true;
+        self.caused_by(source)
+    }
+
+    /// This error as a log may show it: never with anything of a record.
+    pub(crate) const fn without_content(&self) -> WithoutContent<'_> {
+        WithoutContent(self)
+    }
+
     /// What happens next.
     pub const fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -273,6 +290,16 @@ impl Error {
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.fmt_place(f)?;
+        match &self.0.source {
+            Some(source) => write!(f, ": {source}"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Error {
+    fn fmt_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
         if let Some(node) = &self.0.node {
             write!(f, " in operator `{node}`")?;
@@ -283,9 +310,20 @@ impl fmt::Display for Error {
         if let Some((partition, offset)) = &self.0.position {
             write!(f, " at {partition} offset {offset}")?;
         }
-        match &self.0.source {
-            Some(source) => write!(f, ": {source}"),
-            None => Ok(()),
+        Ok(())
+    }
+}
+
+/// See [`Error::without_content`].
+pub(crate) struct WithoutContent<'a>(&'a Error);
+
+impl fmt::Display for WithoutContent<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(error) = self;
+        error.fmt_place(f)?;
+        match &error.0.source {
+            Some(source) if !error.0.quotes_record => write!(f, ": {source}"),
+            _ => Ok(()),
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod log;
+pub mod metrics;
 mod operator;
 pub mod processor;
 pub mod record;

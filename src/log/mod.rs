@@ -179,6 +179,12 @@ pub trait LogClient {
     fn wait(&mut self, at_most: Duration);
     /// Ends a `wait` from another thread, also one that begins later.
     fn waker(&self) -> Waker;
+
+    /// The end of a partition that is being read, as far as this client has heard of it. Asks no
+    /// one.
+    fn end_of(&self, _partition: PartitionId) -> Option<i64> {
+        None
+    }
 }
 
 /// Ends a client's `wait` from another thread.

@@ -11,6 +11,7 @@ use crate::error::{BoxError, Error, StartError, TopologyErrors};
 use crate::group::Rebalance;
 use crate::log::catalog::Catalog;
 use crate::log::{Admin, Log, LogError, MemberToken, MembershipConfig};
+use crate::metrics::{Metrics, SharedRecorder};
 use crate::runtime::control::{Control, ControlSetup, Message, Request};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Ended, Lifecycle, StateListener};
@@ -46,6 +47,7 @@ pub struct AppBuilder {
     clock: Arc<dyn Clock>,
     listener: Option<StateListener>,
     on_failure: FailureHandler,
+    recorder: Option<SharedRecorder>,
 }
 
 impl fmt::Debug for AppBuilder {
@@ -64,6 +66,13 @@ impl AppBuilder {
     /// As [`log`](Self::log), for one that is used elsewhere as well.
     pub fn shared_log(mut self, log: Arc<dyn Log>) -> Self {
         self.log = Some(log);
+        self
+    }
+
+    /// Where the application's metrics go: those of [`crate::metrics::ALL`]. Default: the recorder
+    /// that the program has installed.
+    pub fn recorder(mut self, recorder: impl ::metrics::Recorder + Send + Sync + 'static) -> Self {
+        self.recorder = Some(Arc::new(recorder));
         self
     }
 
@@ -101,7 +110,8 @@ impl AppBuilder {
         };
         let layout = prepare_topics(&self.topology, &self.config, &*log.admin())?;
         let config = Arc::new(self.config);
-        let parts = parts(Arc::clone(&config), self.topology, log, self.clock)?;
+        let metrics = Metrics::new(&config.application_id, self.recorder);
+        let parts = parts(Arc::clone(&config), self.topology, log, self.clock, metrics)?;
         let rebalance = Rebalance::of_layout(&layout, parts.log.partitions());
         let membership = parts.log.join(membership_config(&config, &layout));
         let membership = membership.map_err(StartError::of)?;
@@ -185,13 +195,16 @@ fn parts(
     topology: Topology,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
+    metrics: Metrics,
 ) -> Result<Parts, StartError> {
     let admin = log.admin();
     let cluster = admin.cluster_id().map_err(StartError::of)?;
     let directory = StateDirectory::open(&config.state_dir, &config.application_id, &cluster);
     let directory = Arc::new(directory.map_err(StartError::of)?);
     let catalog = Arc::new(Catalog::new(log.partitions().clone(), admin));
-    let environment = Arc::new(TaskEnvironment::new(&config, topology.plan(), catalog));
+    metrics.describe();
+    let environment = TaskEnvironment::new(&config, topology.plan(), catalog);
+    let environment = Arc::new(environment.with_metrics(metrics));
     let token = Arc::new(Mutex::new(MemberToken::default()));
     Ok(Parts { config, topology, environment, directory, clock, log, token })
 }
@@ -240,6 +253,7 @@ impl App {
             clock: Arc::new(SystemClock::default()),
             listener: None,
             on_failure: Arc::new(|_| FailureAction::Close),
+            recorder: None,
         }
     }
 

@@ -23,6 +23,7 @@ use crate::runtime::command::{Command, OpenedTask, Report};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
+use crate::runtime::meters::AppMeters;
 use crate::runtime::restorer::RestoreCommand;
 use crate::runtime::threads;
 use crate::state::Backend;
@@ -89,11 +90,13 @@ pub(crate) struct Control {
     purged_at: Instant,
     is_stopping: bool,
     events: Vec<GroupEvent>,
+    meters: AppMeters,
 }
 
 impl Control {
     pub(crate) fn new(setup: ControlSetup) -> Self {
         let purged_at = setup.parts.clock.instant();
+        let meters = AppMeters::new(&setup.parts.environment.metrics);
         Self {
             setup,
             hands: BTreeMap::new(),
@@ -104,6 +107,7 @@ impl Control {
             purged_at,
             is_stopping: false,
             events: Vec::new(),
+            meters,
         }
     }
 
@@ -154,7 +158,7 @@ impl Control {
         let now = self.setup.parts.clock.instant();
         self.setup.membership.poll(now, &mut events);
         for event in events.drain(..) {
-            tracing::debug!(?event, "group");
+            self.note(&event);
             if let GroupEvent::Failed(why) = &event {
                 let message = format!("the group membership has ended: {why}");
                 self.fail(Error::new(ErrorKind::Fatal, message));
@@ -162,6 +166,20 @@ impl Control {
             self.obey_after(None, |rebalance, commands| rebalance.on_event(&event, commands));
         }
         self.events = events;
+    }
+
+    fn note(&self, event: &GroupEvent) {
+        let (change, partitions) = match event {
+            GroupEvent::Assigned(partitions) => ("assigned", partitions),
+            GroupEvent::Revoking(partitions) => ("revoking", partitions),
+            GroupEvent::Lost(partitions) => ("lost", partitions),
+            GroupEvent::Failed(_) => return,
+        };
+        self.meters.rebalances.increment(1);
+        let ids = self.setup.parts.environment.catalog.ids();
+        let partitions: Vec<String> =
+            partitions.iter().map(|partition| ids.name(*partition).to_string()).collect();
+        tracing::info!(change, ?partitions, "rebalance");
     }
 
     /// Lets the rebalance decide, then does what it says. `spare` is the state of a task that has
@@ -237,7 +255,7 @@ impl Control {
                 self.closed(task, backend);
             }
             Report::Committed(offsets) => self.note_committed(offsets),
-            Report::Failed { worker, error } => self.worker_failed(worker, &error),
+            Report::Failed { worker, error } => self.worker_failed(worker, error),
             Report::Stopped(worker) => self.join(worker),
         }
     }
@@ -325,14 +343,15 @@ impl Control {
         }
     }
 
-    fn worker_failed(&mut self, worker: WorkerId, error: &Error) {
-        tracing::error!(worker = worker.0, %error, "a worker has failed");
+    fn worker_failed(&mut self, worker: WorkerId, error: Error) {
+        self.meters.worker_failures.increment(1);
+        tracing::error!(worker = worker.0, error = %error.without_content(), "a worker has failed");
         self.join(worker);
-        let action = (self.setup.on_failure)(error);
+        let action = (self.setup.on_failure)(&error);
         let replaced = match action {
             _ if self.is_stopping => Ok(()),
             FailureAction::ReplaceWorker => self.start_worker(worker),
-            FailureAction::Close => Err(Error::new(error.kind(), error.to_string())),
+            FailureAction::Close => Err(error),
         };
         if let Err(error) = replaced {
             self.fail(error);
@@ -352,7 +371,7 @@ impl Control {
     }
 
     fn fail(&mut self, error: Error) {
-        tracing::error!(%error, "the application stops");
+        tracing::error!(error = %error.without_content(), "the application stops");
         self.setup.lifecycle.fail_with(error);
         self.stop();
     }
@@ -390,7 +409,10 @@ impl Control {
         }
     }
 
-    fn update_state(&self) {
+    fn update_state(&mut self) {
+        let is_running = |hand: &&Hand| matches!(hand, Hand::Worker(_));
+        let running = self.hands.values().filter(is_running).count();
+        self.meters.tasks(self.hands.len() - running, running);
         if self.is_stopping {
             return;
         }

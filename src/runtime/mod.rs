@@ -6,6 +6,7 @@ mod control;
 pub(crate) mod instance;
 mod lifecycle;
 mod mailbox;
+pub(crate) mod meters;
 pub(crate) mod restorer;
 pub(crate) mod spawn;
 pub(crate) mod task_setup;

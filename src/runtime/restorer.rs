@@ -28,6 +28,7 @@ use crate::log::{
     CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
 };
 use crate::runtime::command::{OpenedInput, OpenedTask, Report, ReportTo};
+use crate::runtime::meters::RestoreMeters;
 use crate::runtime::worker::Next;
 use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
@@ -75,12 +76,10 @@ pub(crate) struct Restorer {
 
 enum Job {
     /// To be begun, or begun again, at a time.
-    Waiting {
-        backend: Option<Box<dyn Backend>>,
-        until: Instant,
-    },
+    Waiting { backend: Option<Box<dyn Backend>>, until: Instant },
     Restoring {
         restore: Box<Restore>,
+        meters: Box<RestoreMeters>,
         committed: Vec<Option<CommittedOffset>>,
     },
 }
@@ -111,6 +110,7 @@ impl Restorer {
             self.step(*task, now, Self::begin);
         }
         let moved = self.poll(now);
+        self.tell_progress(now);
         let finished: Vec<TaskId> =
             self.jobs.iter().filter(|(_, job)| job.is_restored()).map(|(task, _)| *task).collect();
         for task in &finished {
@@ -188,9 +188,27 @@ impl Restorer {
             Some(backend) => backend,
             None => self.open(task)?,
         };
-        let restore = self.start_restoring(task, backend)?;
-        *job = Some(Job::Restoring { restore: Box::new(restore), committed });
+        let restore = Box::new(self.start_restoring(task, backend)?);
+        let meters = Box::new(self.meters(task)?);
+        tracing::info!(%task, records = restore.progress().1, "task begins to restore");
+        *job = Some(Job::Restoring { restore, meters, committed });
         Ok(())
+    }
+
+    fn meters(&self, task: TaskId) -> Result<RestoreMeters> {
+        let environment = &self.setup.environment;
+        let changelogs = environment.changelogs(task)?;
+        let stores = changelogs.iter().map(|(index, _, spec)| (*index, &*spec.name));
+        let now = self.setup.clock.instant();
+        Ok(RestoreMeters::new(&environment.metrics, task, stores, now))
+    }
+
+    fn tell_progress(&mut self, now: Instant) {
+        for job in self.jobs.values_mut() {
+            if let Job::Restoring { restore, meters, .. } = job {
+                meters.tell(restore, now);
+            }
+        }
     }
 
     fn open(&self, task: TaskId) -> Result<Box<dyn Backend>> {
@@ -278,7 +296,7 @@ impl Restorer {
 
     fn finish(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
         self.stop_reading(task);
-        let Some(Job::Restoring { restore, committed }) = job.take() else { return Ok(()) };
+        let Some(Job::Restoring { restore, meters, committed }) = job.take() else { return Ok(()) };
         let (restored, backend) = (
             restore.restored(),
             restore.finish().map_err(|error| {
@@ -292,7 +310,7 @@ impl Restorer {
             return again.map(|_| ());
         }
         let inputs = self.inputs(task, &committed)?;
-        tracing::info!(%task, restored, "task restored");
+        meters.end(restored, self.setup.clock.instant());
         self.report(Report::Opened(Box::new(OpenedTask { id: task, backend, inputs })));
         Ok(())
     }

@@ -45,12 +45,17 @@ pub(crate) fn build(
     let changelogs = environment.changelogs(id)?;
     let changelogs = changelogs.into_iter().map(|(store, partition, _)| (store, partition));
     let targets = builder.parts.targets.iter();
-    let targets = targets.map(|topic| environment.catalog.topic(&environment.topic_name(topic)));
+    let targets = targets.map(|topic| {
+        let topic = environment.topic_name(topic);
+        let partitions = environment.catalog.topic(&topic)?;
+        Ok((topic, partitions))
+    });
+    let targets = targets.collect::<Result<Vec<_>>>()?;
     let blueprint = TaskBlueprint {
         id,
         queues,
         changelogs: changelogs.collect(),
-        targets: Targets::new(targets.collect::<Result<_>>()?),
+        targets: Targets::new(targets.into_iter()),
         parts: builder.parts,
         backend,
     };

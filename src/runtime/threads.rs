@@ -49,7 +49,9 @@ fn run_worker(mut worker: Worker, id: WorkerId, control: &Mailbox<Message>) {
     let error = match ended {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(panic) => Error::new(ErrorKind::Panic, describe(&*panic)),
+        Err(panic) => {
+            Error::new(ErrorKind::Panic, "the pipeline panicked").caused_by_record(text(&*panic))
+        }
     };
     // What the tasks hold beyond the last commit is gone with them; their backends hold only what
     // is committed, so they can be opened again.
@@ -69,10 +71,11 @@ fn turn_until_stopped(worker: &mut Worker) -> Result<()> {
     }
 }
 
-fn describe(panic: &(dyn Any + Send)) -> String {
+/// What a panic said.
+fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    format!("the pipeline panicked: {}", text.unwrap_or_else(|| "no message".to_owned()))
+    text.unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Starts the restorer on a thread of its own.

@@ -26,6 +26,7 @@ use crate::group::WorkerId;
 use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError};
 use crate::operator::punctuation::PunctuationType;
 use crate::runtime::command::{Command, OpenedTask, Report, ReportTo};
+use crate::runtime::meters::{TELL_INTERVAL, WorkerMeters};
 use crate::runtime::task_setup;
 use crate::state::SharedBackend;
 use crate::task::active::{Now, Task};
@@ -64,6 +65,7 @@ pub(crate) struct Worker {
     /// Whether the worker ends once its tasks are closed.
     stopping: bool,
     events: Vec<LogEvent>,
+    meters: WorkerMeters,
 }
 
 /// What comes after a turn.
@@ -81,6 +83,8 @@ impl Worker {
     pub(crate) fn new(setup: WorkerSetup, client: Box<dyn LogClient>) -> Self {
         let committer = Committer::new(setup.config.is_exactly_once());
         let last_commit = setup.clock.instant();
+        let metrics = &setup.environment.metrics;
+        let meters = WorkerMeters::new(metrics, setup.id.0, last_commit);
         Self {
             setup,
             client,
@@ -93,6 +97,7 @@ impl Worker {
             closing: BTreeSet::new(),
             stopping: false,
             events: Vec::new(),
+            meters,
         }
     }
 
@@ -111,6 +116,7 @@ impl Worker {
         self.send(processed == 0);
         self.begin_commit_if_due(now)?;
         self.close_settled();
+        self.tell_metrics(now);
         if self.stopping && self.tasks.is_empty() {
             self.report(Report::Stopped(self.setup.id));
             return Ok(Next::Stop);
@@ -184,6 +190,7 @@ impl Worker {
     fn poll(&mut self, now: Now) -> Result<()> {
         let mut events = std::mem::take(&mut self.events);
         self.client.poll(now.instant, &mut events);
+        self.meters.poll_seconds.record(self.setup.clock.instant().since(now.instant));
         for event in events.drain(..) {
             self.take_event(event)?;
         }
@@ -258,7 +265,12 @@ impl Worker {
             if self.closing.contains(id) {
                 continue;
             }
-            processed += task.process(&mut self.outbox, now, share)?;
+            let begun = self.setup.clock.instant();
+            let count = task.process(&mut self.outbox, now, share)?;
+            if count > 0 {
+                task.meters.processed_for(self.setup.clock.instant().since(begun));
+            }
+            processed += count;
             task.punctuate(&mut self.outbox, now, PunctuationType::WallClock)?;
         }
         self.resume_drained();
@@ -297,6 +309,7 @@ impl Worker {
             prepared.insert(*id, task.prepare_commit(&mut self.outbox, now)?);
         }
         if !prepared.is_empty() {
+            self.meters.commit_begun = Some(now.instant);
             let token = self.setup.token.lock().expect("no panic while held").clone();
             let batches = self.outbox.take_all();
             self.committer.begin(&mut *self.client, prepared, batches, token);
@@ -305,7 +318,11 @@ impl Worker {
     }
 
     fn advance_commit(&mut self, now: Now) -> Result<()> {
-        match self.committer.advance(&mut *self.client) {
+        let advanced = self.committer.advance(&mut *self.client);
+        if let Err(failure) = &advanced {
+            self.meters.commit_failed(failure);
+        }
+        match advanced {
             Ok(None) => Ok(()),
             Ok(Some(committed)) => self.settle(committed),
             Err(CommitFailure::Fatal(why)) => Err(Error::new(ErrorKind::Fatal, why)),
@@ -332,6 +349,8 @@ impl Worker {
                 task.settle(prepared, |partition| ends.get(&partition).copied())?;
             }
         }
+        self.meters.committed(self.setup.clock.instant());
+        tracing::debug!(worker = self.setup.id.0, partitions = purge.len(), "committed");
         self.report(Report::Committed(purge));
         Ok(())
     }
@@ -356,7 +375,9 @@ impl Worker {
     }
 
     fn remove(&mut self, id: TaskId) -> Option<Box<dyn crate::state::Backend>> {
-        let task = self.tasks.remove(&id)?;
+        let mut task = self.tasks.remove(&id)?;
+        task.tell_metrics(|partition| self.client.end_of(partition));
+        tracing::info!(task = %id, "task closed");
         for queue in task.queues() {
             self.routes.remove(&queue.partition);
             self.client.stop_reading(queue.partition);
@@ -391,6 +412,17 @@ impl Worker {
     pub(crate) fn abandon_all(&mut self) {
         self.committer.reset();
         self.lose_all(false);
+    }
+
+    /// Hands over, once in a while, what the tasks have counted.
+    fn tell_metrics(&mut self, now: Now) {
+        if now.instant.since(self.meters.told_at) < TELL_INTERVAL {
+            return;
+        }
+        self.meters.told_at = now.instant;
+        for task in self.tasks.values_mut() {
+            task.tell_metrics(|partition| self.client.end_of(partition));
+        }
     }
 
     fn report(&self, report: Report) {

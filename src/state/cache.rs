@@ -9,6 +9,7 @@
 //! - While the cache is *complete* it holds every row of the store: a key that is not here is
 //!   nowhere. An eviction ends that.
 
+use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
@@ -35,6 +36,17 @@ pub(super) struct Slot<K, P> {
     referenced: bool,
 }
 
+/// What a cache holds and has answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct CacheCounts {
+    /// Look-ups that were answered from memory.
+    pub(crate) hits: u64,
+    /// Look-ups that had to read the backend.
+    pub(crate) misses: u64,
+    pub(crate) keys: usize,
+    pub(crate) bytes: usize,
+}
+
 /// The live keys of a store.
 pub(super) struct Cache<K, P> {
     index: HashTable<SlotId>,
@@ -48,6 +60,8 @@ pub(super) struct Cache<K, P> {
     /// A moving average of the serialised bytes of a slot.
     typical_bytes: u32,
     complete: bool,
+    lookups: Cell<u64>,
+    misses: u64,
 }
 
 impl<K: Eq + Hash, P> Cache<K, P> {
@@ -62,7 +76,19 @@ impl<K: Eq + Hash, P> Cache<K, P> {
             bytes_max,
             typical_bytes: ROW_BYTES_GUESS,
             complete,
+            lookups: Cell::new(0),
+            misses: 0,
         }
+    }
+
+    /// Notes that a look-up has to read the backend.
+    pub(super) fn missed(&mut self) {
+        self.misses += 1;
+    }
+
+    pub(super) fn counts(&self) -> CacheCounts {
+        let hits = self.lookups.get() - self.misses;
+        CacheCounts { hits, misses: self.misses, keys: self.len(), bytes: self.bytes }
     }
 
     /// Whether a key that is not cached is known to be nowhere.
@@ -77,6 +103,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
 
     #[inline]
     pub(super) fn find(&self, key: &K) -> Option<SlotId> {
+        self.lookups.set(self.lookups.get() + 1);
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         self.index.find(hash, |id| slot_of(slots, *id).key == *key).copied()

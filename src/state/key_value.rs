@@ -12,7 +12,7 @@ use crate::record::Data;
 use crate::serde::SharedCodec;
 use crate::time::Timestamp;
 
-use super::cache::{Cache, SlotId};
+use super::cache::{Cache, CacheCounts, SlotId};
 use super::key_codec::{SortedKeys, begin_row, row_value, split_row};
 use super::merge::{Merged, merged_scan};
 use super::{Changelog, Direction, Stamped, Store, StoreHandle, WriteBatch, is_empty_store};
@@ -209,6 +209,7 @@ impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
         if self.cache.is_complete() {
             return Ok(self.cache.insert(key.clone(), Cell::empty(), None));
         }
+        self.cache.missed();
         let mut key_bytes = std::mem::take(&mut self.scratch);
         key_bytes.clear();
         self.encode_key(key, &mut key_bytes)?;
@@ -340,5 +341,9 @@ impl<K: Data + Eq + Hash, V: Data> Store for KeyValueStore<K, V> {
 
     fn dirty_bytes(&self) -> usize {
         self.dirty_bytes
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
     }
 }

@@ -34,8 +34,9 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::time::Timestamp;
 
 pub use backend::{
-    Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, WriteBatch,
+    Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, StoreSize, WriteBatch,
 };
+pub(crate) use cache::CacheCounts;
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
 pub use memory_budget::MemoryBudget;
@@ -57,6 +58,9 @@ pub(crate) trait Store {
 
     /// Bytes, roughly, of changes that are not flushed yet.
     fn dirty_bytes(&self) -> usize;
+
+    /// What its cache holds and has answered.
+    fn cache_counts(&self) -> CacheCounts;
 }
 
 /// What a typed store is opened with.
@@ -79,7 +83,7 @@ impl StoreHandle {
     #[cold]
     fn codec_error(&self, what: &str, cause: BoxError) -> Error {
         let message = format!("store `{}`: {what}", self.name);
-        Error::new(ErrorKind::Fatal, message).caused_by(cause)
+        Error::new(ErrorKind::Fatal, message).caused_by_record(cause)
     }
 
     #[cold]

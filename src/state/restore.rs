@@ -138,6 +138,12 @@ impl Restore {
         self.restored
     }
 
+    /// How many offsets a store still lacks.
+    pub(crate) fn remaining(&self, store: StoreIndex) -> u64 {
+        let left = |store: &RestoringStore| store.end.saturating_sub(store.position).max(0);
+        self.stores.get(&store).map_or(0, left) as u64
+    }
+
     /// How many offsets lie behind the restore, and how many there are in all.
     pub(crate) fn progress(&self) -> (u64, u64) {
         let behind = |store: &RestoringStore| store.position.min(store.end) - store.start;

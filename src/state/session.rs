@@ -13,7 +13,7 @@ use crate::window::Window;
 
 use super::key_codec::{Layout, Place};
 use super::timed::TimedStore;
-use super::{Changelog, Direction, Store, StoreHandle, WriteBatch};
+use super::{CacheCounts, Changelog, Direction, Store, StoreHandle, WriteBatch};
 
 /// Shows one session of one key: its bounds, its value, the time of the value.
 pub(crate) type VisitSession<'a, V> = dyn FnMut(Window, &V, Timestamp) -> ControlFlow<()> + 'a;
@@ -146,5 +146,9 @@ impl<K: Data + Eq + Hash, V: Data> Store for SessionStore<K, V> {
 
     fn dirty_bytes(&self) -> usize {
         self.rows.dirty_bytes()
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        self.rows.cache_counts()
     }
 }

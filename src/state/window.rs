@@ -13,7 +13,7 @@ use crate::time::Timestamp;
 
 use super::key_codec::{Layout, Place};
 use super::timed::TimedStore;
-use super::{Changelog, Direction, Stamped, Store, StoreHandle, WriteBatch};
+use super::{CacheCounts, Changelog, Direction, Stamped, Store, StoreHandle, WriteBatch};
 
 /// Shows one window of one key: start, value, time of the value.
 pub(crate) type VisitWindow<'a, V> = dyn FnMut(Timestamp, &V, Timestamp) -> ControlFlow<()> + 'a;
@@ -183,5 +183,9 @@ impl<K: Data + Eq + Hash, V: Data> Store for WindowStore<K, V> {
 
     fn dirty_bytes(&self) -> usize {
         self.rows.dirty_bytes()
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        self.rows.cache_counts()
     }
 }

@@ -19,9 +19,10 @@ use crate::operator::build::TaskParts;
 use crate::operator::punctuation::{Due, PunctuationType};
 use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
 use crate::state::{SharedBackend, StoreIndex, WriteBatch};
-use crate::task::dead_letter::{Refused, refuse};
+use crate::task::dead_letter::{Refused, RefusedCounts, Stage, refuse};
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
+use crate::task::meters::{SourceCounts, StoreCounts, TaskCounts, TaskMeters, Written};
 use crate::task::outbox::{Outbox, Targets, TaskOutbox};
 use crate::task::partition_queue::PartitionQueue;
 use crate::time::{Instant, Timestamp};
@@ -41,6 +42,12 @@ pub(crate) struct Task {
     headers: EncodedHeaders,
     failures: Vec<Failure>,
     pub(crate) drops: DropCounts,
+    refused: RefusedCounts,
+    /// Timers that have fired, on stream time and on the wall clock.
+    punctuations: [u64; 2],
+    /// By place in `parts.stores`.
+    changelogged: Vec<Written>,
+    pub(crate) meters: TaskMeters,
     /// Whether anything has happened since the last commit that the next must carry.
     is_dirty: bool,
     commit_requested: bool,
@@ -77,6 +84,11 @@ impl Task {
     pub(crate) fn new(blueprint: TaskBlueprint, environment: Arc<TaskEnvironment>) -> Self {
         let TaskBlueprint { id, queues, parts, changelogs, targets, backend } = blueprint;
         let times = queues.iter().map(|queue| queue.partition_time);
+        let sources = queues.iter().map(|queue| (queue.topic(), queue.name.partition));
+        let specs = environment.stores(id);
+        let name_of = |store: &StoreIndex| Arc::clone(&specs[store.0 as usize].name);
+        let stores = parts.stores.iter().map(|(store, _)| name_of(store));
+        let meters = TaskMeters::new(&environment.metrics, id, sources, stores);
         Self {
             id,
             environment,
@@ -89,6 +101,10 @@ impl Task {
             headers: EncodedHeaders::new(),
             failures: Vec::new(),
             drops: DropCounts::default(),
+            refused: RefusedCounts::default(),
+            punctuations: [0; 2],
+            changelogged: Vec::new(),
+            meters,
             is_dirty: false,
             commit_requested: false,
             idle_since: None,
@@ -200,12 +216,14 @@ impl Task {
             catalog: &environment.catalog,
             partition: self.id.partition,
         };
-        let is_dirty = &mut self.is_dirty;
+        let (is_dirty, refused) = (&mut self.is_dirty, &mut self.refused);
         self.queues[index].load(&mut |partition, undecodable| {
             *is_dirty = true;
             let policy = environment.policies.decoding(&partition.topic);
             let (view, error) = (undecodable.view, undecodable.error);
-            refuse(policy, Refused { partition, view, error, node: None }, &mut collector)
+            let stage = Stage::Decode;
+            let failed = Refused { partition, view, error, stage, node: None };
+            refuse(policy, failed, &mut collector, refused)
         })
     }
 
@@ -255,14 +273,16 @@ impl Task {
         };
         let queue = &self.queues[index];
         for failure in failures {
-            let policy = match failure.stage {
-                FailureStage::Process => &environment.policies.process,
-                FailureStage::Produce => &environment.policies.produce,
+            let (policy, stage) = match failure.stage {
+                FailureStage::Process => (&environment.policies.process, Stage::Process),
+                FailureStage::Produce => (&environment.policies.produce, Stage::Produce),
             };
             let node = Some(environment.node_name(failure.node));
             let (partition, error) = (&queue.name, failure.error);
+            let counts = &mut self.refused;
             let refused = queue.with_record(offset, |view| {
-                refuse(policy, Refused { partition, view, error, node }, &mut collector)
+                let failed = Refused { partition, view, error, stage, node };
+                refuse(policy, failed, &mut collector, counts)
             });
             refused.unwrap_or_else(|| {
                 Err(Error::new(ErrorKind::Bug, "the record that failed is not there any more"))
@@ -285,6 +305,7 @@ impl Task {
         };
         while let Some(Due { punctuation, target }) = self.take_due(kind, time) {
             self.is_dirty = true;
+            self.punctuations[kind as usize] += 1;
             let fired =
                 self.with_cx(outbox, now, |cx| target.borrow_mut().punctuate(cx, punctuation));
             fired.map_err(|error| error.in_task(self.id))?;
@@ -333,10 +354,12 @@ impl Task {
             let node = environment.node_name(failure.node);
             if environment.policies.process == crate::config::ErrorPolicy::Fail {
                 let message = "a timer or a flush failed, and the error policy is to fail";
-                let error = Error::new(ErrorKind::Data, message).caused_by(failure.error);
+                let error = Error::new(ErrorKind::Data, message).caused_by_record(failure.error);
                 return Err(error.at_node(node));
             }
-            tracing::warn!(node, error = %failure.error, "result of a timer or flush dropped");
+            self.refused.skipped[failure.stage as usize + 1] += 1;
+            tracing::warn!(node, "result of a timer or flush dropped");
+            tracing::trace!(node, error = %failure.error, "why it was dropped");
         }
         Ok(())
     }
@@ -378,12 +401,14 @@ impl Task {
 
     fn flush_stores(&mut self, outbox: &mut Outbox) -> Result<WriteBatch> {
         let mut batch = WriteBatch::default();
-        for (index, store) in &self.parts.stores {
+        self.changelogged.resize(self.parts.stores.len(), Written::default());
+        for ((index, store), written) in self.parts.stores.iter().zip(&mut self.changelogged) {
             let changelog = self.changelogs.iter().find(|(store, _)| store == index);
             let changelog = changelog.map(|(_, partition)| *partition);
             let mut append = |timestamp: Timestamp, key: &[u8], value: Option<&[u8]>| {
                 if let Some(partition) = changelog {
                     outbox.append(partition, changelog_record(timestamp, key, value));
+                    written.add(Some(key), value);
                 }
             };
             store.borrow_mut().flush(&mut append, &mut batch)?;
@@ -435,6 +460,36 @@ impl Task {
             store.borrow_mut().settled();
         }
         Ok(())
+    }
+
+    /// Hands what was counted over to the metrics; `end_of` knows where a partition ends.
+    pub(crate) fn tell_metrics(&mut self, end_of: impl Fn(PartitionId) -> Option<i64>) {
+        let (drops, refused) = (self.drops, self.refused);
+        self.meters.tell(&TaskCounts {
+            records: self.processed,
+            punctuations: self.punctuations,
+            drops,
+            refused,
+            uncommitted_bytes: self.uncommitted_bytes(),
+        });
+        for (index, queue) in self.queues.iter().enumerate() {
+            let (records, bytes) = (queue.taken, queue.fetched_bytes);
+            let lag = end_of(queue.partition).map(|end| queue.lag(end));
+            let counts = SourceCounts { records, bytes, lag };
+            self.meters.tell_source(index, &counts);
+        }
+        for (index, target) in self.targets.iter().enumerate() {
+            self.meters.tell_sink(index, &target.topic, target.written);
+        }
+        let backend = self.backend.borrow();
+        for (index, (store, cached)) in self.parts.stores.iter().enumerate() {
+            let counts = StoreCounts {
+                changelog: self.changelogged.get(index).copied().unwrap_or_default(),
+                cache: cached.borrow().cache_counts(),
+                size: backend.size(*store),
+            };
+            self.meters.tell_store(index, &counts);
+        }
     }
 
     /// Drops the operators and everything uncommitted; what is left is the committed state.

@@ -10,11 +10,27 @@ use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::log::{EncodedHeaders, RecordView, TopicPartition};
 use crate::operator::push::{Collector, OutRecord};
 
+/// What could not be done with a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stage {
+    Decode,
+    Process,
+    Produce,
+}
+
+/// Records that failed and were dealt with, by [`Stage`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct RefusedCounts {
+    pub(crate) skipped: [u64; 3],
+    pub(crate) dead_lettered: [u64; 3],
+}
+
 /// A record that failed, and where.
 pub(crate) struct Refused<'a> {
     pub(crate) partition: &'a TopicPartition,
     pub(crate) view: RecordView<'a>,
     pub(crate) error: BoxError,
+    pub(crate) stage: Stage,
     /// The operator; `None` where the record could not be decoded.
     pub(crate) node: Option<String>,
 }
@@ -24,16 +40,21 @@ pub(crate) fn refuse(
     policy: &ErrorPolicy,
     refused: Refused<'_>,
     collector: &mut dyn Collector,
+    counts: &mut RefusedCounts,
 ) -> Result<()> {
-    let Refused { partition, view, error, node } = refused;
+    let Refused { partition, view, error, stage, node } = refused;
     match policy {
         ErrorPolicy::Fail => Err(stopping(partition, view.offset, error, node)),
         ErrorPolicy::Skip => {
-            tracing::warn!(%partition, offset = view.offset, node, "record skipped");
+            counts.skipped[stage as usize] += 1;
+            tracing::warn!(%partition, offset = view.offset, node, ?stage, "record skipped");
+            tracing::trace!(%partition, offset = view.offset, %error, "why it was skipped");
             Ok(())
         }
         ErrorPolicy::DeadLetter(topic) => {
-            tracing::warn!(%partition, offset = view.offset, node, %topic, "record dead-lettered");
+            counts.dead_lettered[stage as usize] += 1;
+            let offset = view.offset;
+            tracing::warn!(%partition, offset, node, ?stage, %topic, "record dead-lettered");
             let headers = explain(partition, &view, &error)?;
             let out = OutRecord {
                 timestamp: view.timestamp,
@@ -82,7 +103,7 @@ fn stopping(
         "a record cannot be {what}, and the error policy is to fail; mend it, or set the policy to \
          skip or dead-letter"
     );
-    let failed = Error::new(ErrorKind::Data, message).caused_by(error);
+    let failed = Error::new(ErrorKind::Data, message).caused_by_record(error);
     let failed = failed.at_position(partition.clone(), offset);
     match node {
         Some(node) => failed.at_node(node),

@@ -7,6 +7,7 @@ use crate::config::Config;
 use crate::error::Result;
 use crate::log::catalog::Catalog;
 use crate::log::{PartitionId, TopicPartition};
+use crate::metrics::Metrics;
 use crate::state::StoreIndex;
 use crate::task::dead_letter::Policies;
 use crate::topic::OffsetReset;
@@ -19,6 +20,7 @@ pub(crate) struct TaskEnvironment {
     pub(crate) catalog: Arc<Catalog>,
     pub(crate) policies: Policies,
     pub(crate) max_task_idle: Option<Duration>,
+    pub(crate) metrics: Metrics,
     application_id: String,
     plan: Plan,
     parts: Vec<Subtopology>,
@@ -43,11 +45,18 @@ impl TaskEnvironment {
             catalog,
             policies,
             max_task_idle: config.max_task_idle,
+            metrics: Metrics::new(&application_id, None),
             plan: plan.clone(),
             parts: subtopologies(plan),
             node_names: plan.nodes().iter().map(Node::to_string).collect(),
             application_id,
         }
+    }
+
+    /// This environment with metrics of its own.
+    pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
+        self.metrics = metrics;
+        self
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {

@@ -5,5 +5,6 @@ pub(crate) mod commit;
 pub(crate) mod dead_letter;
 pub(crate) mod environment;
 pub(crate) mod metadata;
+pub(crate) mod meters;
 pub(crate) mod outbox;
 pub(crate) mod partition_queue;

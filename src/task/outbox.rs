@@ -15,6 +15,7 @@ use crate::error::Result;
 use crate::log::catalog::Catalog;
 use crate::log::{OpenBatch, PartitionId, partition_for_key};
 use crate::operator::push::{Collector, OutRecord, SinkTarget};
+use crate::task::meters::Written;
 
 /// A batch is closed before it grows beyond this, well below the default `max.message.bytes`.
 const BATCH_BYTES_MAX: usize = 768 * 1024;
@@ -92,14 +93,44 @@ impl Outbox {
 /// The topics that one task's sinks write, resolved.
 #[derive(Default)]
 pub(crate) struct Targets {
-    /// By `SinkTarget`.
-    known: Vec<Arc<[PartitionId]>>,
-    chosen: HashMap<Arc<str>, Arc<[PartitionId]>>,
+    /// First those known when the task was built, by `SinkTarget`, then those that records chose.
+    targets: Vec<Target>,
+    /// Where the topics that records chose stand in `targets`.
+    chosen: HashMap<Arc<str>, usize>,
+}
+
+/// A topic that a task writes.
+pub(crate) struct Target {
+    pub(crate) topic: Arc<str>,
+    partitions: Arc<[PartitionId]>,
+    pub(crate) written: Written,
 }
 
 impl Targets {
-    pub(crate) fn new(known: Vec<Arc<[PartitionId]>>) -> Self {
-        Self { known, chosen: HashMap::new() }
+    pub(crate) fn new(known: impl Iterator<Item = (Arc<str>, Arc<[PartitionId]>)>) -> Self {
+        let targets = known.map(|(topic, partitions)| Target::new(topic, partitions)).collect();
+        Self { targets, chosen: HashMap::new() }
+    }
+
+    pub(crate) fn iter(&self) -> std::slice::Iter<'_, Target> {
+        self.targets.iter()
+    }
+
+    /// Where a topic stands that a record chose.
+    fn choose(&mut self, topic: &str, catalog: &Catalog) -> Result<usize> {
+        if let Some(index) = self.chosen.get(topic) {
+            return Ok(*index);
+        }
+        let topic: Arc<str> = Arc::from(topic);
+        self.targets.push(Target::new(Arc::clone(&topic), catalog.topic(&topic)?));
+        self.chosen.insert(topic, self.targets.len() - 1);
+        Ok(self.targets.len() - 1)
+    }
+}
+
+impl Target {
+    fn new(topic: Arc<str>, partitions: Arc<[PartitionId]>) -> Self {
+        Self { topic, partitions, written: Written::default() }
     }
 }
 
@@ -113,30 +144,27 @@ pub(crate) struct TaskOutbox<'a> {
 }
 
 impl TaskOutbox<'_> {
-    fn partition_of(&self, partitions: &[PartitionId], record: &OutRecord<'_>) -> PartitionId {
-        let count = partitions.len() as u32;
-        let index = match record.partition_by {
+    fn append_at(&mut self, index: usize, record: OutRecord<'_>) {
+        let target = &mut self.targets.targets[index];
+        let count = target.partitions.len() as u32;
+        let partition = match record.partition_by {
             Some(key) => partition_for_key(key, count),
             None => self.partition % count,
         };
-        partitions[index as usize]
+        target.written.add(record.key, record.value);
+        self.outbox.append(target.partitions[partition as usize], record);
     }
 }
 
 impl Collector for TaskOutbox<'_> {
     fn append(&mut self, target: SinkTarget, record: OutRecord<'_>) -> Result<()> {
-        let partition = self.partition_of(&self.targets.known[target.0 as usize], &record);
-        self.outbox.append(partition, record);
+        self.append_at(target.0 as usize, record);
         Ok(())
     }
 
     fn append_to(&mut self, topic: &str, record: OutRecord<'_>) -> Result<()> {
-        if !self.targets.chosen.contains_key(topic) {
-            let partitions = self.catalog.topic(topic)?;
-            self.targets.chosen.insert(Arc::from(topic), partitions);
-        }
-        let partition = self.partition_of(&self.targets.chosen[topic], &record);
-        self.outbox.append(partition, record);
+        let index = self.targets.choose(topic, self.catalog)?;
+        self.append_at(index, record);
         Ok(())
     }
 }

@@ -34,8 +34,14 @@ pub(crate) struct PartitionQueue {
     bytes: usize,
     /// Whether the log held nothing more when it last reported.
     caught_up: bool,
+    /// Up to where the log held nothing that was not fetched, when it last reported.
+    fetched_to: i64,
     /// Whether the client was told to stop fetching.
     pub(crate) is_paused: bool,
+    /// Records taken in all, those that could not be decoded included.
+    pub(crate) taken: u64,
+    /// Bytes fetched in all.
+    pub(crate) fetched_bytes: u64,
 }
 
 /// A record that could not be decoded, where it lies.
@@ -63,7 +69,10 @@ impl PartitionQueue {
             partition_time,
             bytes: 0,
             caught_up: false,
+            fetched_to: position,
             is_paused: false,
+            taken: 0,
+            fetched_bytes: 0,
         }
     }
 
@@ -71,6 +80,7 @@ impl PartitionQueue {
     pub(crate) fn push(&mut self, batch: RecordBatch) {
         self.caught_up = false;
         self.bytes += batch.size_bytes();
+        self.fetched_bytes += batch.size_bytes() as u64;
         let mut cursor = RecordCursor::new(batch);
         cursor.skip_to(self.position);
         self.batches.push_back(cursor);
@@ -79,6 +89,7 @@ impl PartitionQueue {
     /// Notes that the log holds nothing before `position` that has not been fetched.
     pub(crate) fn caught_up_at(&mut self, position: i64) {
         self.caught_up = true;
+        self.fetched_to = self.fetched_to.max(position);
         if self.head.is_none() && self.batches.is_empty() {
             self.position = self.position.max(position);
         }
@@ -97,6 +108,12 @@ impl PartitionQueue {
     /// Whether it is known that the log holds no more.
     pub(crate) fn is_drained(&self) -> bool {
         self.caught_up && self.is_empty()
+    }
+
+    /// Offsets up to the partition's end that are still to be processed.
+    pub(crate) fn lag(&self, end: i64) -> u64 {
+        let reached = if self.is_empty() { self.fetched_to } else { self.position };
+        end.saturating_sub(reached.max(self.position)).max(0) as u64
     }
 
     pub(crate) fn bytes(&self) -> usize {
@@ -132,6 +149,7 @@ impl PartitionQueue {
                 }
                 Err(error) => {
                     refuse(&self.name, Undecodable { view, error })?;
+                    self.taken += 1;
                     self.position = view.offset + 1;
                 }
             }
@@ -144,6 +162,7 @@ impl PartitionQueue {
         let timestamp = self.head.take().expect("a head is taken only where there is one");
         let offset = self.position;
         self.position = offset + 1;
+        self.taken += 1;
         self.partition_time = self.partition_time.max(timestamp);
         (timestamp, offset)
     }

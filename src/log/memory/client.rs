@@ -254,4 +254,8 @@ impl LogClient for MemoryClient {
     fn waker(&self) -> Waker {
         self.shared.waker(&self.alarm)
     }
+
+    fn end_of(&self, partition: PartitionId) -> Option<i64> {
+        self.shared.read(|state| state.log(partition).map(|log| log.end))
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::ops::ControlFlow;
 
-use super::{Backend, ByteRange, Direction, MemoryBackend, StateError, StoreIndex, WriteBatch};
+use super::{
+    Backend, ByteRange, Direction, MemoryBackend, StateError, StoreIndex, StoreSize, WriteBatch,
+};
 
 /// Keeps the stores that ask for it in memory, and the others in the backend below.
 ///
@@ -78,6 +80,10 @@ impl Backend for CompositeBackend {
 
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError> {
         self.of_mut(store).clear(store)
+    }
+
+    fn size(&self, store: StoreIndex) -> StoreSize {
+        self.of(store).size(store)
     }
 
     fn close(self: Box<Self>) -> Result<(), StateError> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 
-use super::{Backend, ByteRange, Direction, StateError, StoreIndex, WriteBatch};
+use super::{Backend, ByteRange, Direction, StateError, StoreIndex, StoreSize, WriteBatch};
 
 /// A backend whose rows die with it; they come back from the changelogs.
 #[derive(Debug, Default)]
@@ -15,6 +15,8 @@ pub struct MemoryBackend {
 struct MemoryStore {
     rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
     offset: Option<i64>,
+    /// Of keys and values.
+    bytes: usize,
 }
 
 impl MemoryBackend {
@@ -38,12 +40,20 @@ impl MemoryBackend {
 
 impl MemoryStore {
     fn put(&mut self, key: &[u8], value: Option<&[u8]>) {
-        match value {
-            None => drop(self.rows.remove(key)),
-            Some(value) => match self.rows.get_mut(key) {
-                Some(row) => *row = value.into(),
-                None => drop(self.rows.insert(key.into(), value.into())),
-            },
+        match (value, self.rows.get_mut(key)) {
+            (Some(value), Some(row)) => {
+                self.bytes = self.bytes + value.len() - row.len();
+                *row = value.into();
+            }
+            (Some(value), None) => {
+                self.bytes += key.len() + value.len();
+                self.rows.insert(key.into(), value.into());
+            }
+            (None, Some(row)) => {
+                self.bytes -= key.len() + row.len();
+                self.rows.remove(key);
+            }
+            (None, None) => {}
         }
     }
 }
@@ -101,6 +111,14 @@ impl Backend for MemoryBackend {
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError> {
         *self.store_mut(store) = MemoryStore::default();
         Ok(())
+    }
+
+    fn size(&self, store: StoreIndex) -> StoreSize {
+        let size = |store: &MemoryStore| StoreSize {
+            rows: store.rows.len() as u64,
+            bytes: store.bytes as u64,
+        };
+        self.store(store).map(size).unwrap_or_default()
     }
 
     fn close(self: Box<Self>) -> Result<(), StateError> {

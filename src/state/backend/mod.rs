@@ -64,8 +64,20 @@ pub trait Backend: Send {
     /// Drops all rows and the offset of a store.
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError>;
 
+    /// How much the store holds: estimated, and never by a scan.
+    fn size(&self, store: StoreIndex) -> StoreSize;
+
     /// Makes what was written durable and closes the files; the offsets survive with the rows.
     fn close(self: Box<Self>) -> Result<(), StateError>;
+}
+
+/// How much a store holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StoreSize {
+    /// Rows.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
 }
 
 /// A backend as the stores of a task share it.

@@ -21,7 +21,9 @@ use rocksdb::{
     WriteBufferManager, WriteOptions,
 };
 
-use super::{Backend, ByteRange, Direction, StateError, StoreIndex, WriteBatch, is_void};
+use super::{
+    Backend, ByteRange, Direction, StateError, StoreIndex, StoreSize, WriteBatch, is_void,
+};
 use crate::state::MemoryBudget;
 use crate::topology::{StoreKind, StoreSpec};
 
@@ -277,6 +279,16 @@ impl Backend for RocksBackend {
         self.flush()?;
         self.db.drop_cf(&name).map_err(|error| failed(&error))?;
         self.db.create_cf(&name, &self.options).map_err(|error| failed(&error))
+    }
+
+    fn size(&self, store: StoreIndex) -> StoreSize {
+        let number = |property: &str| {
+            let found = self.db.property_int_value_cf(self.rows(store), property);
+            found.ok().flatten().unwrap_or_default()
+        };
+        let bytes =
+            number("rocksdb.total-sst-files-size") + number("rocksdb.cur-size-all-mem-tables");
+        StoreSize { rows: number("rocksdb.estimate-num-keys"), bytes }
     }
 
     fn close(self: Box<Self>) -> Result<(), StateError> {

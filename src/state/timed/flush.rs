@@ -13,6 +13,7 @@ use crate::state::key_codec::{
 use crate::state::{Changelog, Direction, Store, WriteBatch};
 
 use super::{Row, TimedStore, find};
+use crate::state::CacheCounts;
 
 /// Rows that one flush deletes at most because they have expired; the next goes on behind them.
 const SWEEP_ROWS_MAX: usize = 65_536;
@@ -209,5 +210,9 @@ impl<K: Data + Eq + Hash, V: Data> Store for TimedStore<K, V> {
 
     fn dirty_bytes(&self) -> usize {
         self.dirty.len() * self.row_bytes
+    }
+
+    fn cache_counts(&self) -> CacheCounts {
+        self.cache.counts()
     }
 }

@@ -220,10 +220,11 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
 
     /// All rows of a key, those below the floor among them.
     fn rows(&mut self, key: &K) -> Result<Option<&Rows<V>>> {
-        if self.cache.is_complete() && self.cache.find(key).is_none() {
-            return Ok(None);
-        }
-        let id = self.touch(key)?;
+        let id = match self.cache.find(key) {
+            Some(id) => id,
+            None if self.cache.is_complete() => return Ok(None),
+            None => self.load(key)?,
+        };
         Ok(Some(&self.cache.slot(id).payload))
     }
 
@@ -242,6 +243,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         if self.cache.is_complete() {
             return Ok(self.cache.insert(key.clone(), Rows::new(), None));
         }
+        self.cache.missed();
         let mut from = Vec::new();
         row_prefix(&self.key_bytes(key)?, &mut from);
         let mut to = from.clone();
