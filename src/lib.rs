@@ -1,4 +1,85 @@
 //! Stream processing embedded in your application.
+//!
+//! A pipeline is written in a typed language, checked, and run by as many copies of the process as
+//! the load needs. Kafka is the log and the coordinator: input, output, the changelog of every
+//! store, the membership of the group and the atomic commit all live there. It is what Kafka
+//! Streams is for the JVM, with its words and its topic formats.
+//!
+//! # A whole program
+//!
+//! ```
+//! use std::time::Duration;
+//!
+//! use millstream::log::memory::MemoryLog;
+//! use millstream::{App, Config, Headers, StreamsBuilder, TimeWindows, Timestamp, Topic};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // What is read and written: names, types, codecs.
+//! let clicks = Topic::<String, String>::plain("clicks");
+//! let per_minute = Topic::<String, i64>::plain("clicks-per-minute");
+//!
+//! // What is done: clicks per page and minute.
+//! let builder = StreamsBuilder::new();
+//! builder
+//!     .stream(&clicks)
+//!     .filter(|_visitor, page| page.starts_with('/'))
+//!     .group_by(|_visitor, page| page.clone())
+//!     .windowed_by(TimeWindows::tumbling(Duration::from_secs(60)))
+//!     .count("clicks")
+//!     .updates()
+//!     .map(|page, count| (page.key, count))
+//!     .to(&per_minute);
+//! let topology = builder.build()?;
+//!
+//! // Where it runs: here, on the in-process log. Leave out `log(..)` to run on the brokers.
+//! let log = MemoryLog::new();
+//! log.create_topic("clicks", 4);
+//! log.create_topic("clicks-per-minute", 4);
+//! let state = std::env::temp_dir().join(format!("millstream-doc-{}", std::process::id()));
+//! let config = Config::builder("clicks", "localhost:9092").state_dir(&state).build()?;
+//! let app = App::builder(&topology, config).log(log.clone()).start()?;
+//! let now = Timestamp::from_millis(1_767_225_600_000);
+//! log.produce("clicks", None, now, Some(b"ada"), Some(b"/home"), &Headers::new());
+//! # while app.error().is_none() && log.read("clicks-per-minute").is_empty() {
+//! #     app.wait_until_running(Duration::from_secs(10));
+//! # }
+//! # assert_eq!(log.read("clicks-per-minute")[0].key.as_deref(), Some(&b"/home"[..]));
+//! app.close(Duration::from_secs(30));
+//! # std::fs::remove_dir_all(state)?;
+//! # Ok(()) }
+//! ```
+//!
+//! The same topology runs in a test, without threads and without waiting, in a
+//! [`TopologyTestDriver`](testing::TopologyTestDriver), where it can also crash and lose its disk.
+//!
+//! # Where to look
+//!
+//! | for | see |
+//! |---|---|
+//! | topics, their types and codecs | [`Topic`], [`serde`] |
+//! | beginning a pipeline | [`StreamsBuilder`] |
+//! | what streams, groups and tables can do | [`KStream`], [`KGroupedStream`], [`KTable`] |
+//! | windows: tumbling, hopping, sliding, sessions, joins | [`window`] |
+//! | operators of your own, with stores and timers | [`processor`] |
+//! | running an application, its states, its failures | [`App`], [`AppState`], [`FailureAction`] |
+//! | every setting with its default and Kafka's name for it | [`ConfigBuilder`] |
+//! | what happens to a record that fails | [`ErrorPolicy`] |
+//! | tests of pipelines | [`testing`] |
+//! | logs: in-process, Kafka, or one of your own | [`log`] |
+//! | what an error means | [`Error`], [`ErrorKind`], [`StartError`], [`TopologyError`] |
+//! | how it is built, and why nothing is lost | [`doc::architecture`] |
+//! | what has changed | [`doc::changelog`] |
+//!
+//! # Features
+//!
+//! - `kafka` (default): real brokers, through librdkafka, which is compiled from source: it needs a
+//!   C compiler, make, and the headers of OpenSSL and zlib. Without it only the in-process log is
+//!   there.
+//! - `rocksdb` (default): stores on local disk, by RocksDB, which is compiled from source: it needs
+//!   a C++ compiler and libclang. Without it stores live in memory and are restored from their
+//!   changelogs at each start.
+//! - `bincode`: the positional codec of the `bincode` crate, for those who accept its rules for
+//!   schema changes.
 
 #![allow(
     dead_code,
@@ -7,6 +88,8 @@
 )]
 
 pub mod config;
+#[cfg(doc)]
+pub mod doc;
 mod dsl;
 pub mod error;
 pub mod group;

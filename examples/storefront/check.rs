@@ -6,7 +6,7 @@ use millstream::log::Log;
 use millstream::{BoxError, Record, Timestamp, Topic};
 
 use crate::events::{self, Click, MINUTE, Order, Payment, Product, Sale, Stage};
-use crate::pipeline::{ALERT_AT, ALERT_WINDOW, VISIT_GAP, is_person};
+use crate::pipeline::{ALERT_AT, ALERT_WINDOW, PAID_WITHIN, VISIT_GAP, is_person};
 use crate::results::Results;
 use crate::support::Reader;
 
@@ -39,23 +39,29 @@ impl Inputs {
     /// What the pipeline must make of it.
     pub(crate) fn results(self) -> Results {
         let mut results = Results::default();
-        sell(self.orders, &self.catalogue, &mut results);
+        sell(&self, &mut results);
         visit(self.clicks, &mut results);
         alert(self.payments, &mut results);
         results
     }
 }
 
-fn sell(orders: Vec<Record<u64, Order>>, of: &BTreeMap<String, Product>, results: &mut Results) {
-    for Record { value, timestamp, .. } in orders {
+fn sell(inputs: &Inputs, results: &mut Results) {
+    let mut paid: BTreeMap<u64, Vec<Timestamp>> = BTreeMap::new();
+    for payment in inputs.payments.iter().filter(|payment| payment.value.is_accepted) {
+        paid.entry(payment.key).or_default().push(payment.timestamp);
+    }
+    for Record { key, value, timestamp: ordered } in inputs.orders.clone() {
         let Ok(order) = value.checked() else {
             results.refused += 1;
             continue;
         };
-        if let Some(product) = of.get(&order.product) {
-            let sale = Sale::new(order, product.clone());
-            let minute = beginning(timestamp, MINUTE);
-            results.revenue.entry((minute, sale.category.clone())).or_default().add(&sale);
+        let Some(product) = inputs.catalogue.get(&order.product) else { continue };
+        let sale = Sale::new(order, product.clone());
+        let soon = |at: &&Timestamp| (ordered..=ordered + PAID_WITHIN).contains(*at);
+        for paid in paid.get(&key).into_iter().flatten().filter(soon) {
+            let row = (beginning(*paid, MINUTE), sale.category.clone());
+            results.revenue.entry(row).or_default().add(&sale);
         }
     }
 }

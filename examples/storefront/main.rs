@@ -8,7 +8,7 @@
 //!
 //! | question | built from |
 //! |---|---|
-//! | what does each category earn per minute? | a rule, a stream-table join, tumbling windows |
+//! | what does each category earn per minute? | a rule, two joins, tumbling windows |
 //! | how far do visitors come? | a filter, session windows, a regrouped table |
 //! | which cards are declined again and again? | tumbling windows, a filter |
 //! | what cannot be used? | dead letters, by topic and by rule |

@@ -3,13 +3,16 @@
 use std::time::Duration;
 
 use millstream::{
-    BoxError, Emit, KStream, SessionWindows, StreamsBuilder, TimeWindows, Topology, Windowed,
+    BoxError, Emit, JoinWindows, KStream, SessionWindows, StreamsBuilder, TimeWindows, Topology,
+    Windowed,
 };
 
-use crate::events::{self, Alert, Click, MINUTE, Revenue, Sale, Stage};
+use crate::events::{self, Alert, Click, MINUTE, Order, Payment, Revenue, Sale, Stage};
 
 /// A pause of that length ends a visit.
 pub(crate) const VISIT_GAP: Duration = Duration::from_secs(2 * 60);
+/// An order that is not paid within that time is no sale.
+pub(crate) const PAID_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Declined payments are counted by card over that time.
 pub(crate) const ALERT_WINDOW: Duration = Duration::from_secs(5 * 60);
 /// So many of them are one alert.
@@ -17,18 +20,23 @@ pub(crate) const ALERT_AT: i64 = 3;
 /// How late an event may come and still count.
 pub(crate) const GRACE: Duration = Duration::from_secs(6 * 60 * 60);
 
-/// All three questions in one topology; each reads topics of its own.
+/// All three questions in one topology.
 pub(crate) fn topology() -> Result<Topology, BoxError> {
     let builder = StreamsBuilder::new();
-    revenue(&builder);
+    // A topic is read once; its stream may be used as often as needed.
+    let payments = builder.stream(&events::payments());
+    revenue(&builder, &payments);
     funnel(&builder);
-    alerts(&builder);
+    alerts(&payments);
     Ok(builder.build()?)
 }
 
 /// What does each category earn per minute?
-fn revenue(builder: &StreamsBuilder) {
-    sales(builder)
+fn revenue(builder: &StreamsBuilder, payments: &KStream<u64, Payment>) {
+    let catalogue = builder.table(&events::catalogue(), "catalogue");
+    paid_orders(builder, payments)
+        .select_key(|_, order| order.product.clone())
+        .join_table(&catalogue, Sale::new)
         .group_by(|_, sale| sale.category.clone())
         .windowed_by(TimeWindows::tumbling(MINUTE).grace(GRACE))
         .emit(Emit::OnCommit)
@@ -36,14 +44,12 @@ fn revenue(builder: &StreamsBuilder) {
         .to(&events::revenue());
 }
 
-/// Orders that keep the rule, with the category and price of their product, by product.
-fn sales(builder: &StreamsBuilder) -> KStream<String, Sale> {
-    let catalogue = builder.table(&events::catalogue(), "catalogue");
-    builder
-        .stream(&events::orders())
-        .try_map_values(events::Order::checked)
-        .select_key(|_, order| order.product.clone())
-        .join_table(&catalogue, Sale::new)
+/// Orders that keep the rule, as soon as they are paid.
+fn paid_orders(builder: &StreamsBuilder, payments: &KStream<u64, Payment>) -> KStream<u64, Order> {
+    let orders = builder.stream(&events::orders()).try_map_values(Order::checked);
+    let accepted = payments.filter(|_, payment| payment.is_accepted);
+    let soon_after = JoinWindows::within(PAID_WITHIN).before(Duration::ZERO).grace(GRACE);
+    orders.join(&accepted, soon_after, "paid", |order, _| order)
 }
 
 /// How many visits come how far?
@@ -71,9 +77,8 @@ pub(crate) fn is_person(click: &Click) -> bool {
 }
 
 /// Which cards are declined again and again?
-fn alerts(builder: &StreamsBuilder) {
-    builder
-        .stream(&events::payments())
+fn alerts(payments: &KStream<u64, Payment>) {
+    payments
         .filter_not(|_, payment| payment.is_accepted)
         .group_by(|_, payment| payment.card.clone())
         .windowed_by(TimeWindows::tumbling(ALERT_WINDOW).grace(GRACE))
@@ -89,7 +94,7 @@ fn alerts(builder: &StreamsBuilder) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::events::{Order, Payment, Product};
+    use crate::events::Product;
     use millstream::testing::TopologyTestDriver;
     use millstream::{Config, ErrorPolicy, Timestamp, Topic};
 
@@ -104,15 +109,21 @@ mod tests {
     }
 
     #[test]
-    fn sales_of_a_minute_add_up_and_an_empty_order_is_a_dead_letter() {
+    fn paid_orders_of_a_minute_add_up_and_an_empty_order_is_a_dead_letter() {
         let mut driver = driver();
         let tea = Product { category: "kitchen".into(), cents: 250 };
         driver.input(&events::catalogue()).send("tea".into(), tea, at(0)).unwrap();
-        for (number, quantity, seconds) in [(1, 2, 10), (2, 0, 20), (3, 1, 59), (4, 4, 60)] {
+        for (number, quantity, paid_at) in [(1, 2, 10), (2, 0, 20), (3, 1, 59), (4, 4, 60)] {
             let order = Order { visitor: 1, product: "tea".into(), quantity };
-            driver.input(&events::orders()).send(number, order, at(seconds)).unwrap();
+            driver.input(&events::orders()).send(number, order, at(paid_at - 5)).unwrap();
             driver.crash().unwrap();
+            for is_accepted in [false, true] {
+                let payment = Payment { card: "card-1".into(), is_accepted };
+                driver.input(&events::payments()).send(number, payment, at(paid_at)).unwrap();
+            }
         }
+        let unpaid = Order { visitor: 1, product: "tea".into(), quantity: 9 };
+        driver.input(&events::orders()).send(5, unpaid, at(70)).unwrap();
         let revenue = driver.output(&events::revenue()).drain().unwrap();
         let revenue: Vec<_> = revenue
             .into_iter()

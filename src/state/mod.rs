@@ -1,13 +1,13 @@
 //! What is remembered? Typed stores over bytes on disk or in memory.
 //!
-//! A typed store ([`key_value`], [`window`], [`session`]) is a cache of live values over a
-//! [`Backend`] that holds bytes. Reading and changing what is cached is one hash look-up; a miss
+//! A typed store (`key_value`, `window`, `session`) is a cache of live values over a [`Backend`]
+//! that holds bytes. Reading and changing what is cached is one hash look-up; a miss
 //! reads the backend; changes are serialised once, when the task commits.
 //!
 //! # Invariants
 //!
 //! - Uncommitted state never reaches the backend: a store buffers what changed since the last
-//!   commit as live typed values; [`Store::flush`] serialises each dirty key once, into the
+//!   commit as live typed values; `Store::flush` serialises each dirty key once, into the
 //!   changelog and into a [`WriteBatch`], which the task writes only after the commit is done.
 //! - A backend's changelog offset `n` of a store means: it holds exactly the changelog's records
 //!   before `n`. Data and offset are written in one atomic batch.
