@@ -64,6 +64,7 @@
 //! | running an application, its states, its failures | [`App`], [`AppState`], [`FailureAction`] |
 //! | every setting with its default and Kafka's name for it | [`ConfigBuilder`] |
 //! | what happens to a record that fails | [`ErrorPolicy`] |
+//! | what a running application counts | [`metrics`] |
 //! | tests of pipelines | [`testing`] |
 //! | logs: in-process, Kafka, or one of your own | [`log`] |
 //! | what an error means | [`Error`], [`ErrorKind`], [`StartError`], [`TopologyError`] |
