@@ -80,6 +80,7 @@ equal! {
     tumbling_aggregate_grace_each_update tumbling_aggregate_grace_on_close
     tumbling_count_no_grace_suppress tumbling_count_grace_suppress
     tumbling_reduce_filter tumbling_reduce_map_values tumbling_reduce_grouped
+    tumbling_count_kept hopping_count_kept
 
     hopping_count_no_grace_each_update hopping_count_no_grace_on_close
     hopping_reduce_no_grace_each_update hopping_reduce_no_grace_on_close

@@ -231,6 +231,7 @@ fn flatten_drops_nulls_and_changes_the_type() {
         b.stream(&any("in")).flatten_keys().flatten_values().to(&text("out"));
     });
     assert_eq!(pass(&mut driver, "~=x@1 a=~@2 b=y@3"), "b=y@3");
+    assert_eq!(driver.null_keys().unwrap(), 1);
 }
 
 // --- functions that can fail ---------------------------------------------------------------------

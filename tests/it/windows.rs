@@ -82,7 +82,9 @@ fn a_window_takes_records_until_its_end_and_grace_and_not_at_them() {
     send(&mut driver, "in", "b=x@14");
     assert_eq!(pass(&mut driver, "a=x@1"), "[b@10/20]=1@14 [a@0/10]=1@1");
     send(&mut driver, "in", "b=x@15");
+    assert_eq!(driver.late_records().unwrap(), 0);
     assert_eq!(pass(&mut driver, "a=x@2"), "[b@10/20]=2@15");
+    assert_eq!(driver.late_records().unwrap(), 1);
 }
 
 #[test]
@@ -90,6 +92,9 @@ fn a_record_may_be_late_for_some_of_its_windows_only() {
     let mut driver = driver(|b| emit_windowed(&hopping(b, 0, Emit::EachUpdate)));
     assert_eq!(pass(&mut driver, "b=x@10"), "[b@5/15]=1@10 [b@10/20]=1@10");
     assert_eq!(pass(&mut driver, "a=x@8"), "[a@5/15]=1@8");
+    assert_eq!(driver.late_records().unwrap(), 1, "of the window [0, 10)");
+    send(&mut driver, "in", "b=x@99 a=x@8");
+    assert_eq!(driver.late_records().unwrap(), 3, "of both windows");
 }
 
 #[test]
@@ -164,7 +169,9 @@ fn a_record_whose_own_window_is_closed_counts_in_those_that_are_open() {
     let mut driver = driver(|b| emit_windowed(&sliding(b, 0, Emit::EachUpdate)));
     assert_eq!(pass(&mut driver, "a=x@30"), "[a@20/30]=1@30");
     assert_eq!(pass(&mut driver, "a=x@20"), "[a@20/30]=2@30 [a@21/31]=1@30");
+    assert_eq!(driver.late_records().unwrap(), 1, "of the window [10, 20]");
     assert_eq!(pass(&mut driver, "a=x@19"), "", "every window that could hold it is closed");
+    assert_eq!(driver.late_records().unwrap(), 2);
 }
 
 // --- sessions ------------------------------------------------------------------------------------
@@ -205,6 +212,7 @@ fn an_old_record_that_touches_a_live_session_extends_it_backward() {
     drain(&mut driver, "out");
     assert_eq!(pass(&mut driver, "a=r@15"), "[a@20/24]=~@24 [a@15/24]=pqr@24");
     assert_eq!(pass(&mut driver, "b=r@9"), "", "alone it is late");
+    assert_eq!(driver.late_records().unwrap(), 1);
 }
 
 #[test]
@@ -296,6 +304,26 @@ fn on_commit_a_session_that_came_and_went_in_between_is_not_mentioned() {
     });
     assert_eq!(pass(&mut driver, "a=p@0 a=q@3"), "[a@0/3]=pq@3");
     assert_eq!(pass(&mut driver, "a=r@5 a=s@7"), "[a@0/3]=~@3 [a@0/7]=pqrs@7");
+}
+
+#[test]
+fn on_commit_sliding_windows_come_out_once_each() {
+    let mut driver = uncommitted(GUARANTEES[0], |b| {
+        emit_windowed(&sliding(b, 0, Emit::OnCommit));
+    });
+    let out = pass(&mut driver, "a=x@20 a=x@25 a=x@25");
+    assert_eq!(out, "[a@10/20]=1@20 [a@21/31]=2@25 [a@15/25]=3@25");
+}
+
+#[test]
+fn on_commit_what_was_held_back_in_a_crash_comes_out_with_the_records_that_made_it() {
+    let mut driver = uncommitted(GUARANTEES[0], |b| {
+        emit_windowed(&sessions(b, 0, Emit::OnCommit));
+    });
+    assert_eq!(pass(&mut driver, "a=p@0"), "[a@0/0]=p@0");
+    send(&mut driver, "in", "a=q@3");
+    driver.crash().unwrap();
+    assert_eq!(drain(&mut driver, "out"), "[a@0/0]=~@0 [a@0/3]=pq@3");
 }
 
 #[test]

@@ -34,6 +34,9 @@ final class Windows {
     /** Long enough to hide nothing. Otherwise results are lost where time jumps. */
     static final Duration RETENTION = Duration.ofMillis(10_000_000_000_000L);
 
+    /** Longer than size and grace, so that rows stay which take no more records. */
+    private static final Duration KEPT = Duration.ofMillis(40);
+
     static void register(final Map<String, Scenario> all) {
         for (final String grace : new String[] {"no_grace", "grace"}) {
             final Duration allowed = grace.equals("grace") ? GRACE : Duration.ZERO;
@@ -63,6 +66,18 @@ final class Windows {
                                                     grouped(b)
                                                             .windowedBy(sessions(allowed))
                                                             .count(sessionStore(false)))),
+                            "out"));
+        }
+        for (final String kind : new String[] {"tumbling", "hopping"}) {
+            all.put(
+                    kind + "_count_kept",
+                    Scenario.of(
+                            b ->
+                                    Functions.emitWindowed(
+                                            time(grouped(b), kind, GRACE)
+                                                    .count(
+                                                            Windows.<Long>store(false)
+                                                                    .withRetention(KEPT))),
                             "out"));
         }
         registerViews(all, "tumbling", b -> reducedTumbling(b), b -> countedTumbling(b));

@@ -25,6 +25,9 @@ const LONGEST_SESSION_MS: i64 = 1_000;
 /// Kafka Streams emits on close only what its store still shows when time has jumped.
 const RETENTION: Duration = ms(10_000_000_000_000);
 
+/// Longer than size and grace, so that rows stay which take no more records.
+const KEPT: Duration = ms(40);
+
 /// A null value is data for time windows and sessions; sliding windows drop it.
 const IN: Shape = Shape::of(&["in"]).counting_null_values();
 const SLIDING_IN: Shape = Shape::of(&["in"]);
@@ -40,6 +43,9 @@ pub(super) fn scenarios() -> Vec<Scenario> {
             }
             all.push(suppressed(kind, grace_ms));
         }
+    }
+    for kind in [Kind::Tumbling, Kind::Hopping] {
+        all.push(kept(kind));
     }
     for kind in [Kind::Tumbling, Kind::Session] {
         all.extend(views(Windows { kind, grace_ms: GRACE_MS, emit: Emit::EachUpdate }));
@@ -227,6 +233,17 @@ fn suppressed(kind: Kind, grace_ms: i64) -> Scenario {
         });
     })
     .store(move |driver| updates.rows::<i64>(driver))
+}
+
+/// A store that keeps windows for longer than records can come for them.
+fn kept(kind: Kind) -> Scenario {
+    let windows = Windows { kind, grace_ms: GRACE_MS, emit: Emit::EachUpdate };
+    Scenario::new(format!("{}_count_kept", kind.name()), windows.shape(), move |b| {
+        let store = Materialized::with_codecs("store", Canonical, Canonical).retention(KEPT);
+        let Groups::Time(groups) = windows.groups(b) else { unreachable!("no sessions") };
+        emit_windowed(&groups.count_with(store));
+    })
+    .store(move |driver| windows.rows::<i64>(driver))
 }
 
 /// Tables that are made of a windowed one.
