@@ -4,7 +4,8 @@
 //!
 //! - A timer fires at most once for each step of its clock, however many intervals were jumped
 //!   over, and its next time is on the grid of the first: a late tick shifts nothing.
-//! - Timers that are due fire in the order of their times, then of their schedules.
+//! - Timers that are due fire in the order of their times, then in the order in which they were
+//!   set or have fired last.
 //! - A timer that is cancelled does not fire again, not even if it was due already.
 //! - The queue does not keep operators alive.
 
@@ -89,6 +90,8 @@ fn interval_ms(interval: Duration) -> i64 {
 struct Timer {
     /// The time at which it fires next.
     due: Timestamp,
+    /// Decides between timers that are due at one time.
+    turn: u64,
     id: TimerId,
     interval_ms: i64,
     cancelled: Rc<Cell<bool>>,
@@ -98,7 +101,7 @@ struct Timer {
 /// The timer that fires first is the largest, for a heap to hand out.
 impl Ord for Timer {
     fn cmp(&self, other: &Self) -> Ordering {
-        (other.due, other.id).cmp(&(self.due, self.id))
+        (other.due, other.turn).cmp(&(self.due, self.turn))
     }
 }
 
@@ -122,6 +125,7 @@ pub(crate) struct PunctuationQueue {
     stream_time: BinaryHeap<Timer>,
     wall_clock: BinaryHeap<Timer>,
     next_id: u64,
+    next_turn: u64,
 }
 
 /// A timer that is due, to be fired by the task once the queue is no longer borrowed.
@@ -144,20 +148,21 @@ impl PunctuationQueue {
         let cancelled = Rc::new(Cell::new(false));
         let cancellable = Cancellable { timer: id, cancelled: Rc::clone(&cancelled) };
         let interval_ms = interval_ms(interval);
-        self.timers(kind).push(Timer { due: first, id, interval_ms, cancelled, target });
+        let turn = self.take_turn();
+        self.timers(kind).push(Timer { due: first, turn, id, interval_ms, cancelled, target });
         cancellable
     }
 
     /// Takes the next timer of this kind that is due at `now`, and sets when it fires again.
     pub(crate) fn take_due(&mut self, kind: PunctuationType, now: Timestamp) -> Option<Due> {
-        let timers = self.timers(kind);
-        while timers.peek().is_some_and(|timer| timer.due <= now) {
-            let mut timer = timers.pop()?;
+        while self.timers(kind).peek().is_some_and(|timer| timer.due <= now) {
+            let mut timer = self.timers(kind).pop()?;
             let target = timer.target.upgrade().filter(|_| !timer.cancelled.get());
             let Some(target) = target else { continue };
             let punctuation = Punctuation { timer: timer.id, kind, time: now };
             timer.due = next_on_grid(timer.due, timer.interval_ms, now);
-            timers.push(timer);
+            timer.turn = self.take_turn();
+            self.timers(kind).push(timer);
             return Some(Due { punctuation, target });
         }
         None
@@ -166,6 +171,12 @@ impl PunctuationQueue {
     /// When the next wall-clock timer fires, if it is not cancelled by then.
     pub(crate) fn next_wall_clock(&self) -> Option<Timestamp> {
         self.wall_clock.peek().map(|timer| timer.due)
+    }
+
+    const fn take_turn(&mut self) -> u64 {
+        let turn = self.next_turn;
+        self.next_turn += 1;
+        turn
     }
 
     const fn timers(&mut self, kind: PunctuationType) -> &mut BinaryHeap<Timer> {

@@ -69,6 +69,14 @@ equal! {
     stream_stream_outer_no_grace stream_stream_outer_grace
     stream_stream_outer_no_grace_short_before stream_stream_outer_grace_short_before
     stream_stream_outer_no_grace_short_after stream_stream_outer_grace_short_after
+    processor_store processor_values processor_shared_store processor_outputs processor_table
+    processor_windows processor_sessions processor_headers processor_context
+    processor_stream_time processor_stream_time_scheduled_late
+    processor_wall_clock processor_wall_clock_scheduled_late
+    timers_cancelled_stream_time timers_anchored_stream_time timers_two_stream_time
+    timers_cancelled_wall_clock timers_anchored_wall_clock timers_two_wall_clock
+    timers_set_by_timers
+
     stream_table_inner stream_table_left stream_table_new_key
     stream_table_of_itself stream_table_filtered
 

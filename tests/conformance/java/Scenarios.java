@@ -13,6 +13,8 @@ final class Scenarios {
         StreamJoins.register(ALL);
         TableJoins.register(ALL);
         Processors.register(ALL);
+        ProcessorStores.register(ALL);
+        ProcessorTimers.register(ALL);
     }
 
     static Map<String, Scenario> all() {

@@ -1,6 +1,7 @@
 //! Which topologies are compared? The scenarios of `java/`, by the same names, in our language.
 
 mod aggregations;
+mod processors;
 mod stateless;
 mod stream_joins;
 mod table_joins;
@@ -34,6 +35,7 @@ type Dump = Box<dyn Fn(&mut TopologyTestDriver) -> Vec<String>>;
 pub(crate) fn all() -> Vec<Scenario> {
     let mut all = Vec::new();
     all.extend(stateless::scenarios());
+    all.extend(processors::scenarios());
     all.extend(aggregations::scenarios());
     all.extend(tables::scenarios());
     all.extend(table_joins::scenarios());
