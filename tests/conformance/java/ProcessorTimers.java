@@ -84,7 +84,10 @@ final class ProcessorTimers {
         }
     }
 
-    /** A timer that starts at 13, and one that is set with "b" and starts at 17. */
+    /**
+     * A timer that starts at 13, and one that is set with "b" and starts at 17. Not if it is 17 just
+     * then: this driver looks for timers that are due only when the clock moves.
+     */
     private static final class Anchored extends Timed {
         private final PunctuationType type;
         private boolean scheduled;
@@ -102,7 +105,7 @@ final class ProcessorTimers {
         @Override
         public void process(final Record<String, String> record) {
             context.forward(record);
-            if ("b".equals(record.value()) && !scheduled) {
+            if ("b".equals(record.value()) && !scheduled && context.currentSystemTimeMs() != 17) {
                 scheduled = true;
                 set("second", 17);
             }
