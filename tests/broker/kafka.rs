@@ -345,6 +345,8 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000
 group.consumer.min.heartbeat.interval.ms=300
+group.consumer.session.timeout.ms=2000
+group.consumer.heartbeat.interval.ms=400
 group.streams.min.session.timeout.ms=1000
 group.streams.min.heartbeat.interval.ms=300
 # Compaction and the end of abandoned transactions happen within a test.

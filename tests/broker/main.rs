@@ -8,6 +8,7 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 
+mod chaos;
 mod kafka;
 mod kafka_contract;
 

@@ -1,0 +1,164 @@
+//! The process that is killed, stopped and started: one running tally per key.
+//!
+//! It is this very test binary, started again to run one ignored test, with its settings in
+//! variables of the environment. So there is no second program to build, and no test is linked
+//! twice.
+//!
+//! Records have a number as key and a word as value. Each result holds the word's running count,
+//! the number of the record that caused it, and the name of the process that wrote it; so results
+//! alone tell whether something is missing or double, and who ran which task.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::str::FromStr;
+use std::time::Duration;
+
+use millstream::log::GroupProtocol;
+use millstream::{App, AppState, Config, Guarantee, StreamsBuilder, Topic, Topology};
+use serde::{Deserialize, Serialize};
+use signal_hook::consts::SIGTERM;
+use signal_hook::iterator::Signals;
+
+use super::lines::Lines;
+
+/// How long a process may take to commit and close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// With what a process is started.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) brokers: String,
+    pub(crate) application: String,
+    /// Stands in every result that the process writes.
+    pub(crate) name: String,
+    pub(crate) state_dir: PathBuf,
+    pub(crate) guarantee: Guarantee,
+    pub(crate) protocol: GroupProtocol,
+    pub(crate) instance: Option<String>,
+    pub(crate) session_timeout: Duration,
+    pub(crate) transaction_timeout: Duration,
+}
+
+impl Settings {
+    /// The topic that the application reads.
+    pub(crate) fn input(&self) -> String {
+        format!("{}-numbers", self.application)
+    }
+
+    /// The topic that the application writes.
+    pub(crate) fn output(&self) -> String {
+        format!("{}-tallies", self.application)
+    }
+
+    /// Hands the settings to a process that is about to be started.
+    pub(crate) fn hand_to(&self, command: &mut Command) {
+        let is_exactly_once = self.guarantee == Guarantee::ExactlyOnce;
+        command
+            .env("CHAOS_BROKERS", &self.brokers)
+            .env("CHAOS_APPLICATION", &self.application)
+            .env("CHAOS_NAME", &self.name)
+            .env("CHAOS_STATE_DIR", &self.state_dir)
+            .env("CHAOS_EXACTLY_ONCE", is_exactly_once.to_string())
+            .env(
+                "CHAOS_COOPERATIVE",
+                (self.protocol == GroupProtocol::CooperativeSticky).to_string(),
+            )
+            .env("CHAOS_INSTANCE", self.instance.as_deref().unwrap_or_default())
+            .env("CHAOS_SESSION_MS", self.session_timeout.as_millis().to_string())
+            .env("CHAOS_TRANSACTION_MS", self.transaction_timeout.as_millis().to_string());
+    }
+
+    fn of_environment() -> Self {
+        let guarantee = match variable("CHAOS_EXACTLY_ONCE") {
+            true => Guarantee::ExactlyOnce,
+            false => Guarantee::AtLeastOnce,
+        };
+        let protocol = match variable("CHAOS_COOPERATIVE") {
+            true => GroupProtocol::CooperativeSticky,
+            false => GroupProtocol::Consumer,
+        };
+        let instance: String = variable("CHAOS_INSTANCE");
+        Self {
+            brokers: variable("CHAOS_BROKERS"),
+            application: variable("CHAOS_APPLICATION"),
+            name: variable("CHAOS_NAME"),
+            state_dir: variable("CHAOS_STATE_DIR"),
+            guarantee,
+            protocol,
+            instance: Some(instance).filter(|instance| !instance.is_empty()),
+            session_timeout: Duration::from_millis(variable("CHAOS_SESSION_MS")),
+            transaction_timeout: Duration::from_millis(variable("CHAOS_TRANSACTION_MS")),
+        }
+    }
+
+    fn config(&self) -> Config {
+        let builder = Config::builder(&self.application, &self.brokers)
+            .state_dir(&self.state_dir)
+            .guarantee(self.guarantee)
+            .workers(2)
+            .commit_interval(Duration::from_millis(100))
+            .session_timeout(self.session_timeout)
+            .heartbeat_interval(self.session_timeout / 5)
+            .transaction_timeout(self.transaction_timeout)
+            .group_protocol(self.protocol);
+        let builder = match &self.instance {
+            Some(instance) => builder.instance_id(instance),
+            None => builder,
+        };
+        builder.build().expect("valid settings")
+    }
+}
+
+fn variable<T: FromStr>(name: &str) -> T {
+    let text = std::env::var(name).unwrap_or_else(|_| panic!("`{name}` is set by the tests"));
+    text.parse().unwrap_or_else(|_| panic!("`{name}` is `{text}`"))
+}
+
+/// What is remembered of a word.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+struct Tally {
+    count: u64,
+    latest: u64,
+}
+
+fn topology(settings: &Settings) -> Topology {
+    let numbers = Topic::<u64, String>::plain(settings.input());
+    let tallies = Topic::<String, String>::plain(settings.output());
+    let builder = StreamsBuilder::new();
+    let name = settings.name.clone();
+    builder
+        .stream(&numbers)
+        .map(|number, word: String| (word, number))
+        .group_by_key()
+        .aggregate("tallies", Tally::default, |_, number: u64, tally: &mut Tally| {
+            tally.count += 1;
+            tally.latest = number;
+        })
+        .to_stream()
+        .flatten_values()
+        .map_values(move |tally: Tally| format!("{} {} {name}", tally.count, tally.latest))
+        .to(&tallies);
+    builder.build().expect("a valid pipeline")
+}
+
+/// The process: runs until SIGTERM, or until the test that started it is gone.
+pub(crate) fn run() {
+    let settings = Settings::of_environment();
+    let mut signals = Signals::new([SIGTERM]).expect("SIGTERM can be handled");
+    tracing::subscriber::set_global_default(Lines::default()).expect("it is set once");
+    std::thread::spawn(end_with_parent);
+    let builder = App::builder(&topology(&settings), settings.config()).on_state(|_, state| {
+        if state == AppState::Failed {
+            std::process::exit(2);
+        }
+    });
+    let app = builder.start().expect("the application starts");
+    signals.forever().next();
+    assert!(app.close(CLOSE_TIMEOUT) && app.error().is_none(), "closing: {:?}", app.error());
+}
+
+/// The test holds the other end of standard input: it closes however the test ends.
+fn end_with_parent() {
+    let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+    std::process::exit(1);
+}

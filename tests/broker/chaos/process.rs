@@ -1,0 +1,93 @@
+//! The handle of a process of the application, for the test that starts and kills it.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::application::Settings;
+
+/// The ignored test that is the process.
+const TEST: &str = "chaos::application";
+/// How often the end of a process is looked for.
+const POLL: Duration = Duration::from_millis(5);
+const LOG_LINES_SHOWN: usize = 60;
+
+/// A process of the application; killed when dropped.
+#[derive(Debug)]
+pub(crate) struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts a process; its log is in a file beside its state.
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let program = std::env::current_exe().expect("the test binary is a file");
+        let log = settings.state_dir.with_extension(format!("{}.log", settings.name));
+        fs::create_dir_all(log.parent().expect("it has a folder")).expect("it can be made");
+        let errors = File::create(&log).expect("the log can be written");
+        let mut command = Command::new(program);
+        command.args(["--exact", TEST, "--ignored", "--nocapture", "--quiet"]);
+        settings.hand_to(&mut command);
+        let child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(errors)
+            .spawn()
+            .expect("the test binary can be started again");
+        Self { child, log }
+    }
+
+    /// Ends the process as a power cut would.
+    pub(crate) fn kill_9(&mut self) {
+        self.child.kill().expect("a child that was not waited for can be killed");
+        self.child.wait().expect("a killed child ends");
+    }
+
+    /// Asks the process to end, and waits until it has ended in order.
+    pub(crate) fn terminate(&mut self, at_most: Duration) {
+        self.signal(Signal::TERM);
+        let deadline = Instant::now() + at_most;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().expect("a child can be asked") {
+                assert!(status.success(), "it ended with {status}:\n{}", self.log_tail());
+                return;
+            }
+            std::thread::sleep(POLL);
+        }
+        panic!("it did not end within {at_most:?}:\n{}", self.log_tail());
+    }
+
+    /// Freezes the process, as a machine that is suspended.
+    pub(crate) fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// Lets a frozen process go on.
+    pub(crate) fn thaw(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let id = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
+        kill_process(id.expect("an id of a process"), signal).expect("a child takes signals");
+    }
+
+    /// Its last words.
+    pub(crate) fn log_tail(&self) -> String {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
+        format!("--- {}\n{tail}", self.log.display())
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,213 @@
+//! What comes out? Every committed result, in the order of the log, with the time it was seen.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::Message;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::feeder::word;
+use super::{PARTITIONS, PATIENCE, client};
+use crate::kafka::Broker;
+
+/// A result that a reader of committed records has seen.
+#[derive(Clone, Debug)]
+pub(crate) struct Seen {
+    pub(crate) partition: i32,
+    pub(crate) word: String,
+    pub(crate) count: u64,
+    pub(crate) number: u64,
+    /// The process that wrote it.
+    pub(crate) process: String,
+    pub(crate) at: Instant,
+}
+
+#[derive(Debug, Default)]
+struct Shared {
+    seen: Mutex<Vec<Seen>>,
+    grown: Condvar,
+    is_done: AtomicBool,
+}
+
+/// Reads results until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Watcher {
+    shared: Arc<Shared>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Watcher {
+    pub(crate) fn start(broker: &Broker, topic: &str) -> Self {
+        let consumer = consumer(broker, topic);
+        let shared = Arc::new(Shared::default());
+        let own = Arc::clone(&shared);
+        let thread = std::thread::spawn(move || watch(&consumer, &own));
+        Self { shared, thread: Some(thread) }
+    }
+
+    /// How many results have been seen.
+    pub(crate) fn len(&self) -> usize {
+        self.shared.seen.lock().expect("no panic while held").len()
+    }
+
+    /// Everything seen from the `start`th result on.
+    pub(crate) fn since(&self, start: usize) -> Vec<Seen> {
+        self.shared.seen.lock().expect("no panic while held")[start..].to_vec()
+    }
+
+    /// Waits until what was seen from the `start`th result on is enough; false after the time.
+    pub(crate) fn wait_until(
+        &self,
+        at_most: Duration,
+        start: usize,
+        mut is_enough: impl FnMut(&[Seen]) -> bool,
+    ) -> bool {
+        let seen = self.shared.seen.lock().expect("no panic while held");
+        let waiting =
+            self.shared.grown.wait_timeout_while(seen, at_most, |seen| !is_enough(&seen[start..]));
+        !waiting.expect("no panic while held").1.timed_out()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.shared.is_done.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// Everything that the log holds for a reader of committed records.
+pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Seen> {
+    let consumer = consumer(broker, topic);
+    let mut seen = Vec::new();
+    let mut unread = PARTITIONS;
+    while unread > 0 {
+        match consumer.poll(PATIENCE).expect("records, or the end") {
+            Ok(record) => seen.push(parse(record.partition(), record.key(), record.payload())),
+            Err(KafkaError::PartitionEOF(_)) => unread -= 1,
+            Err(error) => panic!("results cannot be read: {error}"),
+        }
+    }
+    seen
+}
+
+/// A reader of all partitions from their beginning.
+fn consumer(broker: &Broker, topic: &str) -> BaseConsumer {
+    let mut config = client(broker);
+    config
+        .set("group.id", format!("{topic}-watcher"))
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("fetch.wait.max.ms", "10");
+    let consumer: BaseConsumer = config.create().expect("these settings make a consumer");
+    let mut all = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        let partition = i32::try_from(partition).expect("a small number");
+        all.add_partition_offset(topic, partition, Offset::Beginning).expect("a valid offset");
+    }
+    consumer.assign(&all).expect("an assignment by hand needs no group");
+    consumer
+}
+
+fn watch(consumer: &BaseConsumer, shared: &Shared) {
+    while !shared.is_done.load(Ordering::SeqCst) {
+        let Some(record) = consumer.poll(Duration::from_millis(50)) else { continue };
+        let record = match record {
+            Ok(record) => record,
+            Err(KafkaError::PartitionEOF(_)) => continue,
+            Err(error) => panic!("results cannot be read: {error}"),
+        };
+        let seen = parse(record.partition(), record.key(), record.payload());
+        shared.seen.lock().expect("no panic while held").push(seen);
+        shared.grown.notify_all();
+    }
+}
+
+fn parse(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Seen {
+    let text = |bytes: Option<&[u8]>| {
+        String::from_utf8(bytes.expect("it is not null").to_vec()).expect("it is text")
+    };
+    let (word, value) = (text(key), text(value));
+    let mut parts = value.split(' ');
+    let mut part = || parts.next().expect("a result has three parts");
+    let (count, number, process) = (part(), part(), part());
+    Seen {
+        partition,
+        word,
+        count: count.parse().expect("a count"),
+        number: number.parse().expect("a number"),
+        process: process.to_owned(),
+        at: Instant::now(),
+    }
+}
+
+/// How often each number below `total` has taken effect.
+pub(crate) fn effects(seen: &[Seen], total: u64) -> Vec<u32> {
+    let mut effects = vec![0; usize::try_from(total).expect("it fits")];
+    for result in seen {
+        effects[usize::try_from(result.number).expect("it fits")] += 1;
+    }
+    effects
+}
+
+/// Which processes have written to which partition.
+pub(crate) fn writers(seen: &[Seen]) -> BTreeMap<i32, BTreeSet<&str>> {
+    let mut writers = BTreeMap::<i32, BTreeSet<&str>>::new();
+    for result in seen {
+        writers.entry(result.partition).or_default().insert(&result.process);
+    }
+    writers
+}
+
+/// The longest time without a result in each partition, between the first and the last.
+pub(crate) fn silences(seen: &[Seen]) -> BTreeMap<i32, Duration> {
+    let mut latest = BTreeMap::<i32, Instant>::new();
+    let mut silences = BTreeMap::<i32, Duration>::new();
+    for result in seen {
+        let before = latest.insert(result.partition, result.at).unwrap_or(result.at);
+        let silence = silences.entry(result.partition).or_default();
+        *silence = (*silence).max(result.at - before);
+    }
+    silences
+}
+
+/// Every number below `total` has taken effect exactly once, and each word's counts ascend without
+/// a gap.
+pub(crate) fn assert_exactly_once(seen: &[Seen], total: u64) {
+    let wrong: Vec<_> = effects(seen, total)
+        .into_iter()
+        .enumerate()
+        .filter(|(_, times)| *times != 1)
+        .take(10)
+        .collect();
+    assert!(wrong.is_empty(), "numbers and how often they took effect: {wrong:?}");
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for Seen { word, count, number, process, .. } in seen {
+        let before = counts.entry(word).or_default();
+        assert_eq!(*count, *before + 1, "count of `{word}` at number {number} by {process}");
+        *before = *count;
+    }
+}
+
+/// Every number below `total` has taken effect, and no word's last count is too small. Returns how
+/// many effects were double.
+pub(crate) fn assert_at_least_once(seen: &[Seen], total: u64) -> u32 {
+    let effects = effects(seen, total);
+    let lost: Vec<_> =
+        effects.iter().enumerate().filter(|(_, times)| **times == 0).take(10).collect();
+    assert!(lost.is_empty(), "numbers without an effect: {lost:?}");
+    let mut expected = BTreeMap::<String, u64>::new();
+    (0..total).for_each(|number| *expected.entry(word(number)).or_default() += 1);
+    let latest: BTreeMap<_, _> = seen.iter().map(|seen| (&seen.word, seen.count)).collect();
+    for (word, count) in &expected {
+        assert!(latest[word] >= *count, "`{word}`: {} of {count}", latest[word]);
+    }
+    effects.iter().map(|times| times - 1).sum()
+}
