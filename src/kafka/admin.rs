@@ -136,20 +136,15 @@ impl Admin for KafkaAdmin {
         group: &str,
         partitions: &[PartitionId],
     ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
-        if partitions.is_empty() {
-            return Ok(Vec::new());
-        }
-        let mut list = PartitionList::new();
-        let names: Vec<_> = partitions.iter().map(|id| self.partitions.name(*id)).collect();
-        names.iter().for_each(|name| list.add(name));
-        let answers = self.handle.group_offsets(group, &list, TIMEOUT).map_err(log_error)?;
-        let mut answers = Self::by_partition(answers)?;
-        let committed = |(id, name): (&PartitionId, &TopicPartition)| {
-            let entry = answers.remove(name).filter(|entry| entry.offset >= 0)?;
-            let (offset, metadata) = (entry.offset, entry.metadata);
-            Some(CommittedOffset { partition: *id, offset, metadata })
-        };
-        Ok(partitions.iter().zip(&names).map(committed).collect())
+        self.group_offsets(group, partitions, true)
+    }
+
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        self.group_offsets(group, partitions, false)
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
@@ -195,6 +190,28 @@ impl Admin for KafkaAdmin {
 }
 
 impl KafkaAdmin {
+    fn group_offsets(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+        only_stable: bool,
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        if partitions.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut list = PartitionList::new();
+        let names: Vec<_> = partitions.iter().map(|id| self.partitions.name(*id)).collect();
+        names.iter().for_each(|name| list.add(name));
+        let answers = self.handle.group_offsets(group, &list, only_stable, TIMEOUT);
+        let mut answers = Self::by_partition(answers.map_err(log_error)?)?;
+        let committed = |(id, name): (&PartitionId, &TopicPartition)| {
+            let entry = answers.remove(name).filter(|entry| entry.offset >= 0)?;
+            let (offset, metadata) = (entry.offset, entry.metadata);
+            Some(CommittedOffset { partition: *id, offset, metadata })
+        };
+        Ok(partitions.iter().zip(&names).map(committed).collect())
+    }
+
     /// Puts the end where no record was young enough.
     fn ends_for_none(
         &self,

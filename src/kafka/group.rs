@@ -15,12 +15,11 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::members::Members;
+use super::members::{Members, Standing};
 use super::properties::Properties;
 use super::signal::Signal;
 use super::sys::{
-    CLOSE_POLL, Code, Event, EventKind, Fault, GroupMetadata, Handle, Kind, PartitionList, Queue,
-    code,
+    CLOSE_POLL, Code, Event, EventKind, Fault, Handle, Kind, PartitionList, Queue, code,
 };
 use crate::log::{
     GroupEvent, GroupProtocol, LogError, MemberToken, Membership, MembershipConfig, PartitionId,
@@ -37,6 +36,7 @@ pub(super) struct Member {
     handle: Arc<Handle>,
     signal: Arc<Signal>,
     partitions: Partitions,
+    standing: Arc<Standing>,
     /// A revocation that waits for its partitions to be given up.
     revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
 }
@@ -59,8 +59,9 @@ impl Member {
         let mut topics = PartitionList::new();
         config.topics.iter().for_each(|topic| topics.add_topic(topic));
         handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
-        members.enter(&handle);
-        Ok(Self { queue, handle, signal, partitions: partitions.clone(), revoking: None })
+        let standing = members.enter(&handle);
+        let partitions = partitions.clone();
+        Ok(Self { queue, handle, signal, partitions, standing, revoking: None })
     }
 
     fn take_event(&mut self, event: &Event, events: &mut Vec<GroupEvent>) {
@@ -88,6 +89,7 @@ impl Member {
             events.push(GroupEvent::Assigned(ids));
         } else if self.handle.has_lost_assignment() {
             self.revoking = None;
+            self.standing.lost();
             self.answered(self.handle.give_back(&list), events);
             events.push(GroupEvent::Lost(ids));
         } else if ids.is_empty() {
@@ -162,14 +164,14 @@ impl Membership for Member {
 
     fn give_up(&mut self, partitions: &[PartitionId]) {
         let Some((_, waiting)) = &mut self.revoking else { return };
-        partitions.iter().for_each(|partition| drop(waiting.remove(partition)));
+        waiting.retain(|partition| !partitions.contains(partition));
         if let Some((list, _)) = self.revoking.take_if(|(_, waiting)| waiting.is_empty()) {
             self.answered(self.handle.give_back(&list), &mut Vec::new());
         }
     }
 
     fn token(&self) -> MemberToken {
-        GroupMetadata::token(&self.handle).unwrap_or_default()
+        self.standing.token(&self.handle).unwrap_or_default()
     }
 
     fn wait(&mut self, at_most: Duration) {

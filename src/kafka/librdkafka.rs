@@ -16,7 +16,7 @@ use super::errors::{Call, DONE, outcome};
 use super::members::Members;
 use super::properties::Properties;
 use super::signal::Signal;
-use super::sys::{Administer, Code, Fault, GroupMetadata, Handle, PartitionList};
+use super::sys::{Administer, Code, Fault, GroupMetadata, Handle, PartitionList, code};
 use crate::log::{
     ClientConfig, CommittedOffset, EffectId, End, Isolation, LogClient, LogError, LogEvent,
     MemberToken, OpenBatch, Outcome, PartitionId, Partitions, ReadError, Waker, WriteError,
@@ -27,6 +27,10 @@ use crate::time::{Instant, millis};
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a call may take that does not keep to its timeout.
 const CALL_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How long the end of a rebalance is waited for, between two attempts to commit and in all.
+const REBALANCE_POLL: Duration = Duration::from_millis(20);
+const REBALANCE_POLLS_MAX: usize = 500;
 
 /// What a call answered.
 #[derive(Debug)]
@@ -156,7 +160,10 @@ impl Client {
     fn commit_outside(&mut self, effect: EffectId, offsets: PartitionList, member: &MemberToken) {
         match self.committer(member) {
             Ok(handle) => {
-                self.call(effect, Call::Offsets, move || handle.commit_offsets(&offsets));
+                let (members, member) = (self.members.clone(), member.clone());
+                self.call(effect, Call::Offsets, move || {
+                    commit_patiently(&handle, &offsets, || members.current(&member).is_ok())
+                });
             }
             Err(error) => self.end_now(effect, Outcome::Failed(error)),
         }
@@ -166,12 +173,13 @@ impl Client {
         if let Some(fault) = self.not_begun.clone() {
             return self.end_now(effect, outcome(Err(fault), Call::Offsets));
         }
-        let member = member.clone();
+        let (members, member) = (self.members.clone(), member.clone());
         match self.writer() {
             Ok(writer) => {
                 let handle = Arc::clone(writer.handle());
                 self.call(effect, Call::Offsets, move || {
-                    handle.send_offsets(&offsets, &GroupMetadata::of(&member), CALL_TIMEOUT)
+                    let member = GroupMetadata::of(&members.renewed(&member));
+                    handle.send_offsets(&offsets, &member, CALL_TIMEOUT)
                 });
             }
             Err(error) => self.end_now(effect, Outcome::Failed(error)),
@@ -408,6 +416,29 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").field("id", &self.config.client_id).finish_non_exhaustive()
     }
+}
+
+/// Commits as soon as the group is between two rebalances. A commit that comes into one is refused
+/// though its member keeps all that it has, and nothing has happened then.
+fn commit_patiently(
+    handle: &Handle,
+    offsets: &PartitionList,
+    is_member: impl Fn() -> bool,
+) -> Result<(), Fault> {
+    const REBALANCING: [Code; 2] = [
+        code!(RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS),
+        code!(RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
+    ];
+    let nobody = Signal::default();
+    for _ in 0..REBALANCE_POLLS_MAX {
+        match handle.commit_offsets(offsets) {
+            Err(fault) if REBALANCING.contains(&fault.code) && is_member() => {
+                nobody.wait(REBALANCE_POLL);
+            }
+            outcome => return outcome,
+        }
+    }
+    handle.commit_offsets(offsets)
 }
 
 fn fatal(error: WriteError) -> LogError {

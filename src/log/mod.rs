@@ -370,6 +370,12 @@ pub trait Admin: Send + Sync {
         group: &str,
         partitions: &[PartitionId],
     ) -> Result<Vec<Option<CommittedOffset>>, LogError>;
+    /// What a group has committed, not counting transactions that are still open.
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError>;
     /// Offsets of partitions, in this order.
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError>;
     /// Gives up the records before these offsets.

@@ -206,7 +206,8 @@ fn parts(
     let environment = TaskEnvironment::new(&config, topology.plan(), catalog);
     let environment = Arc::new(environment.with_metrics(metrics));
     let token = Arc::new(Mutex::new(MemberToken::default()));
-    Ok(Parts { config, topology, environment, directory, clock, log, token })
+    let taken_ids = Arc::default();
+    Ok(Parts { config, topology, environment, directory, clock, log, token, taken_ids })
 }
 
 fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {

@@ -186,16 +186,26 @@ impl Control {
     /// just been closed: it is opened again with it, or its files are closed.
     fn obey_after(
         &mut self,
-        mut spare: Option<(TaskId, Box<dyn Backend>)>,
+        spare: Option<(TaskId, Box<dyn Backend>)>,
         decide: impl FnOnce(&mut Rebalance, &mut Vec<TaskCommand>),
     ) {
         let mut commands = Vec::new();
         decide(&mut self.setup.rebalance, &mut commands);
+        self.obey_all(spare, commands, true);
+    }
+
+    /// `is_anew` is false for a task that ended by itself, and goes on without a word of the group.
+    fn obey_all(
+        &mut self,
+        mut spare: Option<(TaskId, Box<dyn Backend>)>,
+        commands: Vec<TaskCommand>,
+        is_anew: bool,
+    ) {
         // A restart comes right behind its closing, and must find the files.
         for command in &commands {
             if let TaskCommand::Start(task) = command {
                 let backend = spare.take_if(|(closed, _)| closed == task).map(|(_, held)| held);
-                self.open(*task, backend);
+                self.open(*task, backend, is_anew);
             }
         }
         if let Some((task, backend)) = spare {
@@ -206,10 +216,10 @@ impl Control {
         }
     }
 
-    fn open(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>) {
+    fn open(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>, is_anew: bool) {
         let before = self.hands.insert(task, Hand::Restorer);
         assert!(before.is_none(), "a task is opened only where it is in no hand");
-        self.setup.restorer.send(RestoreCommand::Open { task, backend });
+        self.setup.restorer.send(RestoreCommand::Open { task, backend, is_anew });
     }
 
     fn obey(&mut self, command: TaskCommand) {
@@ -279,13 +289,15 @@ impl Control {
         if self.hands.remove(&task).is_none() {
             return;
         }
-        self.obey_after(backend.map(|backend| (task, backend)), |rebalance, commands| {
-            rebalance.closed(task, commands);
-            // One that ended by itself is ours still; one that was closed is decided on already.
-            if commands.is_empty() {
-                rebalance.restart(task, commands);
-            }
-        });
+        let mut commands = Vec::new();
+        let rebalance = &mut self.setup.rebalance;
+        rebalance.closed(task, &mut commands);
+        // One that ended by itself is ours still; one that was closed is decided on already.
+        let has_ended_by_itself = commands.is_empty();
+        if has_ended_by_itself {
+            rebalance.restart(task, &mut commands);
+        }
+        self.obey_all(backend.map(|backend| (task, backend)), commands, !has_ended_by_itself);
     }
 
     /// Where a task is to run, with all the others staying where they are.

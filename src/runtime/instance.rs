@@ -2,6 +2,7 @@
 //!
 //! Tests and simulations drive it from one thread; `app` spreads the same parts over threads.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -29,6 +30,9 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) token: Arc<Mutex<MemberToken>>,
+    /// The transactional ids that workers of this process have taken: what an earlier life of the
+    /// process has left open under them is ended already.
+    pub(crate) taken_ids: Arc<Mutex<BTreeSet<Arc<str>>>>,
 }
 
 impl Parts {
@@ -43,17 +47,21 @@ impl Parts {
         commands: Receiver<Command>,
         reports: ReportTo,
     ) -> Result<Worker> {
-        let is_exactly_once = self.config.is_exactly_once();
+        let transactional_id = self.config.is_exactly_once().then(|| self.transactional_id(id));
         let client = self.log.client(self.client_config(
             format!("{}-worker-{}", self.config.application_id, id.0),
-            is_exactly_once.then(|| self.transactional_id(id)),
+            transactional_id.as_deref().map(str::to_owned),
         ));
         let client = client.map_err(|error| {
             let message = "a worker cannot connect to the log";
             Error::new(crate::error::ErrorKind::Fatal, message).caused_by(error)
         })?;
+        if let Some(taken) = &transactional_id {
+            self.taken_ids.lock().expect("no panic while held").insert(Arc::clone(taken));
+        }
         let setup = WorkerSetup {
             id,
+            transactional_id,
             config: Arc::clone(&self.config),
             topology: self.topology.clone(),
             environment: Arc::clone(&self.environment),
@@ -85,6 +93,7 @@ impl Parts {
             environment: Arc::clone(&self.environment),
             directory: Arc::clone(&self.directory),
             clock: Arc::clone(&self.clock),
+            taken_ids: Arc::clone(&self.taken_ids),
             commands,
             reports,
         };
@@ -92,9 +101,9 @@ impl Parts {
     }
 
     /// The id that fences this worker's own past after a restart of the process.
-    fn transactional_id(&self, worker: WorkerId) -> String {
+    fn transactional_id(&self, worker: WorkerId) -> Arc<str> {
         let (application, process) = (&self.config.application_id, self.directory.process_id());
-        format!("{application}-{process}-{}", worker.0)
+        format!("{application}-{process}-{}", worker.0).into()
     }
 
     fn client_config(&self, client_id: String, transactional_id: Option<String>) -> ClientConfig {
@@ -137,7 +146,7 @@ impl Instance {
         let (to_restorer, commands) = unbounded();
         let restorer = parts.restorer(commands, report_to(sender))?;
         for task in tasks {
-            let command = RestoreCommand::Open { task: *task, backend: None };
+            let command = RestoreCommand::Open { task: *task, backend: None, is_anew: true };
             to_restorer.send(command).expect("the restorer is held here");
         }
         Ok(Self { worker, restorer, to_worker, to_restorer, reports, opening: tasks.len() })
@@ -183,7 +192,7 @@ impl Instance {
                 }
                 Report::Lost { task, backend, .. } => {
                     self.opening += 1;
-                    let command = RestoreCommand::Open { task, backend };
+                    let command = RestoreCommand::Open { task, backend, is_anew: false };
                     self.to_restorer.send(command).expect("the restorer is held here");
                 }
                 Report::OpenFailed { error, .. } | Report::Failed { error, .. } => {

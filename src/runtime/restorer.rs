@@ -2,8 +2,10 @@
 //!
 //! For each task, in this order:
 //!
-//! 1. Read the committed offsets, once no transaction is open on them any more. So a task never
-//!    overtakes the last commit of its previous owner.
+//! 1. End the transaction that the previous owner may have left open: where it has not given the
+//!    task up, its transactional id stands beside the committed offsets. Then read those, once no
+//!    transaction is open on them any more. So a task never overtakes the last commit of its
+//!    previous owner, and never waits until the log ends an abandoned transaction.
 //! 2. Take the *high watermark* of each changelog. The last stable offset would not do: a foreign
 //!    open transaction may hide committed records behind it.
 //! 3. Read each changelog, committed records only, from what the local store holds up to there.
@@ -16,8 +18,8 @@
 //! - A local store that is ahead of its changelog, or behind its beginning, is dropped and restored
 //!   whole.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -42,8 +44,9 @@ const RETRY: Duration = Duration::from_millis(50);
 
 /// What the restorer is told.
 pub(crate) enum RestoreCommand {
-    /// Open this task; the backend is there if this process held the task a moment ago.
-    Open { task: TaskId, backend: Option<Box<dyn Backend>> },
+    /// Open this task; the backend is there if this process held the task a moment ago. `is_anew`
+    /// unless the task has just failed here: the group has given it to us.
+    Open { task: TaskId, backend: Option<Box<dyn Backend>>, is_anew: bool },
     /// Stop opening this task and report it closed.
     Cancel(TaskId),
     /// Close the files of a task that has ended here.
@@ -60,6 +63,8 @@ pub(crate) struct RestorerSetup {
     pub(crate) environment: Arc<TaskEnvironment>,
     pub(crate) directory: Arc<StateDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
+    /// The transactional ids of this process's own workers.
+    pub(crate) taken_ids: Arc<Mutex<BTreeSet<Arc<str>>>>,
     pub(crate) commands: Receiver<RestoreCommand>,
     pub(crate) reports: ReportTo,
 }
@@ -69,9 +74,20 @@ pub(crate) struct Restorer {
     setup: RestorerSetup,
     client: Box<dyn LogClient>,
     jobs: BTreeMap<TaskId, Job>,
+    ownership: BTreeMap<TaskId, Ownership>,
+    /// When each transactional id was last fenced from here.
+    fenced: BTreeMap<String, Instant>,
     /// Which store of which task a changelog partition belongs to.
     routes: HashMap<PartitionId, (TaskId, StoreIndex)>,
     events: Vec<LogEvent>,
+}
+
+/// Since when a task is ours.
+struct Ownership {
+    since: Instant,
+    /// From when on a foreign claim is taken for an abandoned one. A task that fails here and is
+    /// then found in foreign hands may have been lost without our knowing: the group will say so.
+    fence_from: Instant,
 }
 
 enum Job {
@@ -86,7 +102,15 @@ enum Job {
 
 impl Restorer {
     pub(crate) fn new(setup: RestorerSetup, client: Box<dyn LogClient>) -> Self {
-        Self { setup, client, jobs: BTreeMap::new(), routes: HashMap::new(), events: Vec::new() }
+        Self {
+            setup,
+            client,
+            jobs: BTreeMap::new(),
+            ownership: BTreeMap::new(),
+            fenced: BTreeMap::new(),
+            routes: HashMap::new(),
+            events: Vec::new(),
+        }
     }
 
     pub(crate) fn waker(&self) -> crate::log::Waker {
@@ -107,7 +131,7 @@ impl Restorer {
         let due: Vec<TaskId> =
             self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(task, _)| *task).collect();
         for task in &due {
-            self.step(*task, now, Self::begin);
+            self.step(*task, now, |restorer, task, job| restorer.begin(task, now, job));
         }
         let moved = self.poll(now);
         self.tell_progress(now);
@@ -125,7 +149,8 @@ impl Restorer {
     fn take_commands(&mut self) -> bool {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
-                RestoreCommand::Open { task, backend } => {
+                RestoreCommand::Open { task, backend, is_anew } => {
+                    self.note_ownership(task, is_anew);
                     let until = Instant::default();
                     self.jobs.insert(task, Job::Waiting { backend, until });
                 }
@@ -143,6 +168,17 @@ impl Restorer {
             }
         }
         true
+    }
+
+    fn note_ownership(&mut self, task: TaskId, is_anew: bool) {
+        let now = self.setup.clock.instant();
+        let known = self.ownership.entry(task);
+        let known = known.or_insert(Ownership { since: now, fence_from: now });
+        if is_anew {
+            *known = Ownership { since: now, fence_from: now };
+        } else {
+            known.fence_from = now + self.setup.config.session_timeout;
+        }
     }
 
     fn close(&self, task: TaskId, backend: Option<Box<dyn Backend>>) {
@@ -181,8 +217,9 @@ impl Restorer {
         }
     }
 
-    fn begin(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
+    fn begin(&mut self, task: TaskId, now: Instant, job: &mut Option<Job>) -> Result<()> {
         let Some(Job::Waiting { backend, .. }) = job else { return Ok(()) };
+        self.fence_previous_owner(task, now)?;
         let committed = self.committed(task)?;
         let backend = match backend.take() {
             Some(backend) => backend,
@@ -209,6 +246,41 @@ impl Restorer {
                 meters.tell(restore, now);
             }
         }
+    }
+
+    /// Ends what the task's previous owner has left open, if it has not given the task up.
+    fn fence_previous_owner(&mut self, task: TaskId, now: Instant) -> Result<()> {
+        if !self.setup.config.is_exactly_once() {
+            return Ok(());
+        }
+        let Ownership { since, fence_from } = self.ownership[&task];
+        for owner in self.claimed_by(task)? {
+            let is_ours =
+                self.setup.taken_ids.lock().expect("no panic while held").contains(&*owner);
+            if is_ours || self.fenced.get(&owner).is_some_and(|fenced| *fenced >= since) {
+                continue;
+            }
+            if now < fence_from {
+                let message = format!("`{owner}` has claimed the task");
+                return Err(Error::new(ErrorKind::Retriable, message));
+            }
+            match self.setup.environment.catalog.admin().fence(&owner) {
+                Ok(()) => tracing::info!(%task, owner, "the previous owner is fenced"),
+                // Its transaction ends by its own timeout, and nothing is overtaken till then.
+                Err(error) => tracing::warn!(%task, owner, %error, "the previous owner goes on"),
+            }
+            self.fenced.insert(owner, now);
+        }
+        Ok(())
+    }
+
+    /// Whose transactional ids stand beside the committed offsets.
+    fn claimed_by(&self, task: TaskId) -> Result<BTreeSet<String>> {
+        let (group, inputs) = self.group_inputs(task)?;
+        let admin = self.setup.environment.catalog.admin();
+        let committed = admin.committed_so_far(group, &inputs).map_err(unanswered)?;
+        let writer = |known: CommittedOffset| CommitMetadata::decode(&known.metadata).writer;
+        Ok(committed.into_iter().flatten().filter_map(writer).collect())
     }
 
     fn open(&self, task: TaskId) -> Result<Box<dyn Backend>> {
@@ -241,14 +313,18 @@ impl Restorer {
 
     /// What the group has committed for the task's inputs.
     fn committed(&self, task: TaskId) -> Result<Vec<Option<CommittedOffset>>> {
+        let (group, inputs) = self.group_inputs(task)?;
+        let admin = self.setup.environment.catalog.admin();
+        admin.committed(group, &inputs).map_err(unanswered)
+    }
+
+    /// The group, and the task's input partitions.
+    fn group_inputs(&self, task: TaskId) -> Result<(&str, Vec<PartitionId>)> {
         let environment = &self.setup.environment;
         let inputs = environment.inputs(task)?;
-        let ids: Vec<_> = inputs
-            .iter()
-            .map(|(_, partition, _)| environment.catalog.ids().id(partition))
-            .collect();
-        let group = &self.setup.config.application_id;
-        environment.catalog.admin().committed(group, &ids).map_err(unanswered)
+        let id =
+            |(_, partition, _): &(_, TopicPartition, _)| environment.catalog.ids().id(partition);
+        Ok((&self.setup.config.application_id, inputs.iter().map(id).collect()))
     }
 
     fn poll(&mut self, now: Instant) -> bool {

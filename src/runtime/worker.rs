@@ -44,6 +44,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) environment: Arc<TaskEnvironment>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) token: Arc<std::sync::Mutex<MemberToken>>,
+    /// Under which the worker writes, where transactions tie effects together.
+    pub(crate) transactional_id: Option<Arc<str>>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) reports: ReportTo,
 }
@@ -80,8 +82,10 @@ pub(crate) enum Next {
 }
 
 impl Worker {
-    pub(crate) fn new(setup: WorkerSetup, client: Box<dyn LogClient>) -> Self {
-        let committer = Committer::new(setup.config.is_exactly_once());
+    pub(crate) fn new(setup: WorkerSetup, mut client: Box<dyn LogClient>) -> Self {
+        let mut committer = Committer::new(setup.transactional_id.is_some());
+        // What an earlier life of this process has left open ends now, whatever runs here.
+        committer.ensure_producer(&mut *client);
         let last_commit = setup.clock.instant();
         let metrics = &setup.environment.metrics;
         let meters = WorkerMeters::new(metrics, setup.id.0, last_commit);
@@ -135,7 +139,8 @@ impl Worker {
 
     /// Whether nothing is under way: nothing waits to be sent, acknowledged or committed.
     pub(crate) fn is_idle(&self) -> bool {
-        self.committer.is_idle() && self.outbox.is_empty()
+        let may_process = self.tasks.values().all(Task::may_process);
+        may_process && self.committer.is_idle() && self.outbox.is_empty()
     }
 
     /// Whether a commit would carry anything.
@@ -155,34 +160,39 @@ impl Worker {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
                 Command::Start(opened) => self.start(*opened)?,
-                Command::Close(task) if self.tasks.contains_key(&task) => {
-                    self.closing.insert(task);
-                }
-                // Its own report of the end has crossed the command.
-                Command::Close(_) => {}
+                Command::Close(task) => self.close(task),
                 Command::Abandon(task) => self.abandon(task),
                 Command::Commit => self.commit_asked = true,
                 Command::Stop => {
                     self.stopping = true;
-                    self.closing.extend(self.tasks.keys().copied());
+                    let tasks: Vec<TaskId> = self.tasks.keys().copied().collect();
+                    tasks.into_iter().for_each(|task| self.close(task));
                 }
             }
         }
         Ok(())
     }
 
+    /// Begins to close a task. If it is not here, the report of its end has crossed the command.
+    fn close(&mut self, id: TaskId) {
+        if let Some(task) = self.tasks.get_mut(&id) {
+            task.release();
+            self.closing.insert(id);
+        }
+    }
+
     fn start(&mut self, opened: OpenedTask) -> Result<()> {
         let id = opened.id;
         assert!(!self.tasks.contains_key(&id), "a task is started once");
-        let task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
+        let mut task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
         for queue in task.queues() {
             self.routes.insert(queue.partition, id);
             self.client.read_from(queue.partition, queue.position());
         }
-        self.tasks.insert(id, task);
-        if self.setup.config.is_exactly_once() {
-            self.committer.ensure_producer(&mut *self.client);
+        if let Some(writer) = &self.setup.transactional_id {
+            task.claim(Arc::clone(writer));
         }
+        self.tasks.insert(id, task);
         tracing::info!(task = %id, "task running");
         Ok(())
     }
@@ -262,7 +272,7 @@ impl Worker {
         let mut processed = 0;
         let share = (self.setup.config.records_per_turn / self.tasks.len().max(1)).max(64);
         for (id, task) in &mut self.tasks {
-            if self.closing.contains(id) {
+            if self.closing.contains(id) || !task.may_process() {
                 continue;
             }
             let begun = self.setup.clock.instant();
@@ -296,10 +306,16 @@ impl Worker {
         let is_due = elapsed >= config.commit_interval
             || self.commit_asked
             || !self.closing.is_empty()
+            || !self.tasks.values().all(Task::may_process)
             || self.tasks.values().any(Task::wants_commit)
             || self.outbox.is_full()
             || uncommitted() >= config.uncommitted_bytes_max;
         if !is_due {
+            return Ok(());
+        }
+        let token = self.setup.token.lock().expect("no panic while held").clone();
+        // What was lost is known before the token that follows the loss: it is looked at first.
+        if !self.setup.commands.is_empty() {
             return Ok(());
         }
         self.last_commit = now.instant;
@@ -310,7 +326,6 @@ impl Worker {
         }
         if !prepared.is_empty() {
             self.meters.commit_begun = Some(now.instant);
-            let token = self.setup.token.lock().expect("no panic while held").clone();
             let batches = self.outbox.take_all();
             self.committer.begin(&mut *self.client, prepared, batches, token);
         }
@@ -322,22 +337,25 @@ impl Worker {
         if let Err(failure) = &advanced {
             self.meters.commit_failed(failure);
         }
-        match advanced {
-            Ok(None) => Ok(()),
-            Ok(Some(committed)) => self.settle(committed),
-            Err(CommitFailure::Fatal(why)) => Err(Error::new(ErrorKind::Fatal, why)),
+        let is_fenced = match advanced {
+            Ok(None) => return Ok(()),
+            Ok(Some(committed)) => return self.settle(committed),
+            Err(CommitFailure::Fatal(why)) => return Err(Error::new(ErrorKind::Fatal, why)),
             Err(CommitFailure::Fenced(why)) => {
                 tracing::warn!(worker = self.setup.id.0, why, "fenced: tasks are given up");
-                self.lose_all(true);
-                Ok(())
+                true
             }
             Err(CommitFailure::Restart(why)) => {
                 tracing::warn!(worker = self.setup.id.0, why, "tasks start again");
-                self.last_commit = now.instant;
-                self.lose_all(false);
-                Ok(())
+                false
             }
-        }
+        };
+        self.last_commit = now.instant;
+        self.lose_all(is_fenced);
+        // Ends the transaction that is left open, behind which no one could read on: tasks would
+        // wait for it to be restored, here or elsewhere.
+        self.committer.ensure_producer(&mut *self.client);
+        Ok(())
     }
 
     fn settle(&mut self, committed: Committed) -> Result<()> {

@@ -51,10 +51,26 @@ pub(crate) struct Task {
     /// Whether anything has happened since the last commit that the next must carry.
     is_dirty: bool,
     commit_requested: bool,
+    claim: Claim,
     /// Since when the task has waited for an empty partition.
     idle_since: Option<Instant>,
     /// Records processed in all.
     pub(crate) processed: u64,
+}
+
+/// What the log knows of the task's owner. Where transactions tie effects together, a task writes
+/// nothing before the log knows under which transactional id: so whoever finds the task abandoned
+/// knows whose transaction to end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Claim {
+    /// There are no transactions.
+    Unneeded,
+    /// The first commit will name this id.
+    Wanted(Arc<str>),
+    /// Committed offsets name this id.
+    Held(Arc<str>),
+    /// The last commit will name none.
+    Released,
 }
 
 /// What a task is made of.
@@ -107,9 +123,33 @@ impl Task {
             meters,
             is_dirty: false,
             commit_requested: false,
+            claim: Claim::Unneeded,
             idle_since: None,
             processed: 0,
         }
+    }
+
+    /// Has the first commit name the transactional id under which the task writes. Until then the
+    /// task must not process anything.
+    pub(crate) fn claim(&mut self, writer: Arc<str>) {
+        self.claim = Claim::Wanted(writer);
+        self.is_dirty = true;
+    }
+
+    /// Has the last commit name no one: whoever runs the task next need not end anything.
+    pub(crate) fn release(&mut self) {
+        match self.claim {
+            Claim::Held(_) => self.is_dirty = true,
+            // A claim that is under way is taken back; one that is not is not made.
+            Claim::Wanted(_) => self.is_dirty = !self.is_dirty,
+            Claim::Unneeded | Claim::Released => return,
+        }
+        self.claim = Claim::Released;
+    }
+
+    /// Whether the log knows whose task it is, or need not know.
+    pub(crate) fn may_process(&self) -> bool {
+        !matches!(self.claim, Claim::Wanted(_))
     }
 
     pub(crate) fn queues(&self) -> &[PartitionQueue] {
@@ -416,8 +456,12 @@ impl Task {
         Ok(batch)
     }
 
-    /// The positions to commit, with the times that must survive.
+    /// The positions to commit, with the times that must survive and the owner.
     fn offsets(&self) -> Vec<CommittedOffset> {
+        let writer = match &self.claim {
+            Claim::Wanted(writer) | Claim::Held(writer) => Some(writer.as_ref().to_owned()),
+            Claim::Unneeded | Claim::Released => None,
+        };
         let node_times: Vec<_> = self
             .parts
             .times
@@ -431,6 +475,7 @@ impl Task {
             metadata: CommitMetadata {
                 partition_time: queue.partition_time,
                 node_times: node_times.clone(),
+                writer: writer.clone(),
             }
             .encode(),
         };
@@ -458,6 +503,9 @@ impl Task {
         }
         for (_, store) in &self.parts.stores {
             store.borrow_mut().settled();
+        }
+        if let Claim::Wanted(writer) = &self.claim {
+            self.claim = Claim::Held(Arc::clone(writer));
         }
         Ok(())
     }

@@ -210,6 +210,7 @@ impl TopologyTestDriver {
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             log: Arc::new(self.log.clone()),
             token: Arc::new(Mutex::new(MemberToken::default())),
+            taken_ids: Arc::default(),
         };
         let mut instance = Instance::start(&parts, &tasks)?;
         instance.run()?;

@@ -120,11 +120,12 @@ pub(in crate::kafka) trait Administer {
     ) -> Result<Vec<(String, Result<(), Fault>)>, Fault>;
     /// Offsets in the place of their specifications.
     fn list_offsets(&self, wanted: &PartitionList, t: Duration) -> Result<Vec<Entry>, Fault>;
-    /// What a group has committed; an error where a transaction is open.
+    /// What a group has committed. `only_stable`: an error where a transaction is open.
     fn group_offsets(
         &self,
         group: &str,
         partitions: &PartitionList,
+        only_stable: bool,
         timeout: Duration,
     ) -> Result<Vec<Entry>, Fault>;
     /// Gives up the records before these offsets; what became of each.
@@ -183,11 +184,13 @@ impl Administer for Arc<Handle> {
         &self,
         group: &str,
         partitions: &PartitionList,
+        only_stable: bool,
         timeout: Duration,
     ) -> Result<Vec<Entry>, Fault> {
         let queue = Queue::new(self);
         let op = Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        let options = Options::new(self, op, timeout).only_stable();
+        let options = Options::new(self, op, timeout);
+        let options = if only_stable { options.only_stable() } else { options };
         let group = c_string(group);
         // SAFETY: all that is passed lives; what is asked for is copied by the call.
         unsafe {

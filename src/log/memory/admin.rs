@@ -41,6 +41,15 @@ impl Admin for MemoryAdmin {
         self.shared.read(|state| partitions.iter().map(|id| state.committed(group, *id)).collect())
     }
 
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        let committed = |state: &State, id| state.committed_so_far(group, id);
+        Ok(self.shared.read(|state| partitions.iter().map(|id| committed(state, *id)).collect()))
+    }
+
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
         let offset = |state: &State, partition, spec| {
             let log = state.log(partition).ok_or_else(|| missing(state, partition))?;

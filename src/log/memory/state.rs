@@ -197,6 +197,15 @@ impl State {
         if open.into_iter().any(|open| open.holds_offset(group, partition)) {
             return Err(LogError::Unstable);
         }
-        Ok(self.groups.get(group).and_then(|known| known.offsets.get(&partition)).cloned())
+        Ok(self.committed_so_far(group, partition))
+    }
+
+    /// What a group has committed, not counting open transactions.
+    pub(super) fn committed_so_far(
+        &self,
+        group: &str,
+        partition: PartitionId,
+    ) -> Option<CommittedOffset> {
+        self.groups.get(group).and_then(|known| known.offsets.get(&partition)).cloned()
     }
 }

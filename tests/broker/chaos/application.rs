@@ -5,8 +5,9 @@
 //! twice.
 //!
 //! Records have a number as key and a word as value. Each result holds the word's running count,
-//! the number of the record that caused it, and the name of the process that wrote it; so results
-//! alone tell whether something is missing or double, and who ran which task.
+//! the number of the record that caused it, and the names of the processes that sent the word to
+//! its partition and that counted it; so results alone tell whether something is missing or
+//! double, and who ran which task.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -118,25 +119,26 @@ fn variable<T: FromStr>(name: &str) -> T {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 struct Tally {
     count: u64,
-    latest: u64,
+    /// The latest number, and who sent it here.
+    latest: String,
 }
 
 fn topology(settings: &Settings) -> Topology {
     let numbers = Topic::<u64, String>::plain(settings.input());
     let tallies = Topic::<String, String>::plain(settings.output());
     let builder = StreamsBuilder::new();
-    let name = settings.name.clone();
+    let (sender, counter) = (settings.name.clone(), settings.name.clone());
     builder
         .stream(&numbers)
-        .map(|number, word: String| (word, number))
+        .map(move |number, word: String| (word, format!("{number} {sender}")))
         .group_by_key()
-        .aggregate("tallies", Tally::default, |_, number: u64, tally: &mut Tally| {
+        .aggregate("tallies", Tally::default, |_, number: String, tally: &mut Tally| {
             tally.count += 1;
             tally.latest = number;
         })
         .to_stream()
         .flatten_values()
-        .map_values(move |tally: Tally| format!("{} {} {name}", tally.count, tally.latest))
+        .map_values(move |tally: Tally| format!("{} {} {counter}", tally.count, tally.latest))
         .to(&tallies);
     builder.build().expect("a valid pipeline")
 }

@@ -19,7 +19,7 @@ use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
 use millstream::log::GroupProtocol::{self, Consumer, CooperativeSticky};
 use rdkafka::ClientConfig;
 
-use self::watcher::{Seen, silences, writers};
+use self::watcher::{Seen, runners, silences};
 use self::world::World;
 use crate::kafka::Broker;
 
@@ -60,7 +60,7 @@ fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
     world.start("a", "1");
     world.start("b", "2");
     world.start("c", "3");
-    world.await_written_by(&["a", "b", "c"]);
+    world.await_run_by(&["a", "b", "c"]);
     world
 }
 
@@ -75,7 +75,7 @@ fn kill_repeatedly(name: &str, guarantee: Guarantee, keeps_state: bool) {
         }
         world.start(successor, "2");
         world.recovered(victim, killed);
-        world.await_written_by(&["a", successor, "c"]);
+        world.await_run_by(&["a", successor, "c"]);
     }
     world.finish();
 }
@@ -106,10 +106,10 @@ fn the_tasks_of_a_killed_process_go_on_elsewhere() {
     let mut world = three("kill-for-good", ExactlyOnce, CooperativeSticky);
     let killed = world.kill_9("b");
     world.recovered("b", killed);
-    world.await_written_by(&["a", "c"]);
+    world.await_run_by(&["a", "c"]);
     let killed = world.kill_9("c");
     world.recovered("c", killed);
-    world.await_written_by(&["a"]);
+    world.await_run_by(&["a"]);
     world.finish();
 }
 
@@ -119,10 +119,10 @@ fn the_tasks_of_a_process_that_ends_in_order_go_on_at_once() {
     let mut world = three("terminate", ExactlyOnce, CooperativeSticky);
     let ended = world.terminate("b");
     world.recovered("b", ended);
-    world.await_written_by(&["a", "c"]);
+    world.await_run_by(&["a", "c"]);
     let ended = world.terminate("c");
     world.recovered("c", ended);
-    world.await_written_by(&["a"]);
+    world.await_run_by(&["a"]);
     world.finish();
 }
 
@@ -134,9 +134,9 @@ fn a_process_that_was_frozen_beyond_its_session_writes_nothing_it_no_longer_owns
         world.process("b").freeze();
         let frozen = Instant::now();
         world.recovered("b", frozen);
-        world.await_written_by(&["a", "c"]);
+        world.await_run_by(&["a", "c"]);
         world.process("b").thaw();
-        world.await_written_by(&["a", "b", "c"]);
+        world.await_run_by(&["a", "b", "c"]);
     }
     world.finish();
 }
@@ -146,23 +146,23 @@ fn grow_and_shrink(name: &str, protocol: GroupProtocol) {
     let _alone = alone();
     let mut world = World::new(name, ExactlyOnce, protocol);
     world.start("a", "1");
-    let start = world.await_written_by(&["a"]);
+    let start = world.await_run_by(&["a"]);
     world.start("b", "2");
     world.start("c", "3");
-    world.await_written_by(&["a", "b", "c"]);
+    world.await_run_by(&["a", "b", "c"]);
     world.terminate("b");
-    world.await_written_by(&["a", "c"]);
+    world.await_run_by(&["a", "c"]);
     let seen = world.finish();
     assert_unmoved_go_on(name, &seen[start..]);
 }
 
-/// Partitions with one writer all the while were never silent for long.
+/// Tasks that ran in one process all the while were never silent for long.
 fn assert_unmoved_go_on(name: &str, seen: &[Seen]) {
-    let writers = writers(seen);
+    let runners = runners(seen);
     let mut silences = silences(seen);
-    silences.retain(|partition, _| writers[partition].len() == 1);
+    silences.retain(|task, _| runners[task].len() == 1);
     figure(&format!("{name}: longest silences of tasks that did not move: {silences:?}"));
-    assert!(!silences.is_empty(), "some task does not move: {writers:?}");
+    assert!(!silences.is_empty(), "some task does not move: {runners:?}");
     assert!(silences.values().all(|silence| *silence < SESSION_TIMEOUT), "{silences:?}");
 }
 
@@ -174,37 +174,4 @@ fn tasks_that_do_not_move_go_on_while_processes_come_and_go() {
 #[test]
 fn tasks_that_do_not_move_go_on_where_the_broker_assigns() {
     grow_and_shrink("resize-848", Consumer);
-}
-
-/// A static member that is back before its session ends keeps its tasks, and the others theirs.
-fn restart_static_member(name: &str, protocol: GroupProtocol) {
-    let _alone = alone();
-    let mut world = World::new(name, ExactlyOnce, protocol);
-    for (process, machine) in [("a", "1"), ("b", "2"), ("c", "3")] {
-        world.start_as(process, machine, Some(process));
-    }
-    let start = world.await_written_by(&["a", "b", "c"]);
-    world.terminate("b");
-    world.start_as("b2", "2", Some("b"));
-    world.await_written_by(&["a", "b2", "c"]);
-    let killed = world.kill_9("b2");
-    world.start_as("b3", "2", Some("b"));
-    world.recovered("b2", killed);
-    world.await_written_by(&["a", "b3", "c"]);
-    let seen = world.finish();
-    for (partition, writers) in writers(&seen[start..]) {
-        let is_kept = writers.len() == 1 || writers.iter().all(|name| name.starts_with('b'));
-        assert!(is_kept, "partition {partition} moved: {writers:?}");
-    }
-    assert_unmoved_go_on(name, &seen[start..]);
-}
-
-#[test]
-fn a_static_member_keeps_its_tasks_over_a_restart() {
-    restart_static_member("static", CooperativeSticky);
-}
-
-#[test]
-fn a_static_member_keeps_its_tasks_over_a_restart_where_the_broker_assigns() {
-    restart_static_member("static-848", Consumer);
 }

@@ -18,13 +18,19 @@ use crate::kafka::Broker;
 /// A result that a reader of committed records has seen.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
-    pub(crate) partition: i32,
     pub(crate) word: String,
     pub(crate) count: u64,
     pub(crate) number: u64,
-    /// The process that wrote it.
-    pub(crate) process: String,
+    /// The two tasks behind it, and the process that ran each.
+    pub(crate) work: [(String, String); 2],
     pub(crate) at: Instant,
+}
+
+impl Seen {
+    /// Whether this process had a hand in it.
+    pub(crate) fn is_by(&self, process: &str) -> bool {
+        self.work.iter().any(|(_, by)| by == process)
+    }
 }
 
 #[derive(Debug, Default)]
@@ -136,17 +142,15 @@ fn parse(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Seen {
     };
     let (word, value) = (text(key), text(value));
     let mut parts = value.split(' ');
-    let mut part = || parts.next().expect("a result has three parts");
-    let (count, number, process) = (part(), part(), part());
-    Seen {
-        partition,
-        word,
-        count: count.parse().expect("a count"),
-        number: number.parse().expect("a number"),
-        process: process.to_owned(),
-        at: Instant::now(),
-    }
+    let mut part = || parts.next().expect("a result has four parts");
+    let (count, number) = (part().parse().expect("a count"), part().parse().expect("a number"));
+    let source = number % u64::from(PARTITIONS);
+    let work = [(format!("0_{source}"), part().into()), (format!("1_{partition}"), part().into())];
+    Seen { word, count, number, work, at: Instant::now() }
 }
+
+/// All tasks of the application.
+pub(crate) const TASKS: usize = 2 * PARTITIONS as usize;
 
 /// How often each number below `total` has taken effect.
 pub(crate) fn effects(seen: &[Seen], total: u64) -> Vec<u32> {
@@ -157,23 +161,25 @@ pub(crate) fn effects(seen: &[Seen], total: u64) -> Vec<u32> {
     effects
 }
 
-/// Which processes have written to which partition.
-pub(crate) fn writers(seen: &[Seen]) -> BTreeMap<i32, BTreeSet<&str>> {
-    let mut writers = BTreeMap::<i32, BTreeSet<&str>>::new();
-    for result in seen {
-        writers.entry(result.partition).or_default().insert(&result.process);
+/// Which processes have run which task.
+pub(crate) fn runners(seen: &[Seen]) -> BTreeMap<&str, BTreeSet<&str>> {
+    let mut runners = BTreeMap::<&str, BTreeSet<&str>>::new();
+    for (task, process) in seen.iter().flat_map(|result| &result.work) {
+        runners.entry(task).or_default().insert(process);
     }
-    writers
+    runners
 }
 
-/// The longest time without a result in each partition, between the first and the last.
-pub(crate) fn silences(seen: &[Seen]) -> BTreeMap<i32, Duration> {
-    let mut latest = BTreeMap::<i32, Instant>::new();
-    let mut silences = BTreeMap::<i32, Duration>::new();
+/// The longest time without a result of each task, between its first and its last.
+pub(crate) fn silences(seen: &[Seen]) -> BTreeMap<&str, Duration> {
+    let mut latest = BTreeMap::<&str, Instant>::new();
+    let mut silences = BTreeMap::<&str, Duration>::new();
     for result in seen {
-        let before = latest.insert(result.partition, result.at).unwrap_or(result.at);
-        let silence = silences.entry(result.partition).or_default();
-        *silence = (*silence).max(result.at - before);
+        for (task, _) in &result.work {
+            let before = latest.insert(task, result.at).unwrap_or(result.at);
+            let silence = silences.entry(task).or_default();
+            *silence = (*silence).max(result.at - before);
+        }
     }
     silences
 }
@@ -189,9 +195,9 @@ pub(crate) fn assert_exactly_once(seen: &[Seen], total: u64) {
         .collect();
     assert!(wrong.is_empty(), "numbers and how often they took effect: {wrong:?}");
     let mut counts = BTreeMap::<&str, u64>::new();
-    for Seen { word, count, number, process, .. } in seen {
+    for Seen { word, count, number, work, .. } in seen {
         let before = counts.entry(word).or_default();
-        assert_eq!(*count, *before + 1, "count of `{word}` at number {number} by {process}");
+        assert_eq!(*count, *before + 1, "count of `{word}` at number {number} by {work:?}");
         *before = *count;
     }
 }

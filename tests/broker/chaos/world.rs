@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use millstream::Guarantee;
 use millstream::log::GroupProtocol;
@@ -12,7 +12,7 @@ use super::application::Settings;
 use super::feeder::Feeder;
 use super::process::Process;
 use super::watcher::{
-    Seen, Watcher, assert_at_least_once, assert_exactly_once, effects, read_all, writers,
+    Seen, TASKS, Watcher, assert_at_least_once, assert_exactly_once, effects, read_all, runners,
 };
 use super::{PARTITIONS, PATIENCE};
 use crate::kafka::Broker;
@@ -99,47 +99,47 @@ impl World {
         now
     }
 
-    /// Waits until, from now on, every partition is written to, by these processes alone, and each
-    /// of them has written. Returns how many results had been seen when that began to hold.
-    pub(crate) fn await_written_by(&self, names: &[&str]) -> usize {
-        let mut start = self.watcher.len();
-        let mut looked = start;
-        let from = start;
+    /// Waits until, from now on, every task is at work, in these processes alone, and in each of
+    /// them. Returns how many results had been seen when that began to hold.
+    pub(crate) fn await_run_by(&self, names: &[&str]) -> usize {
+        let from = self.watcher.len();
+        let (mut start, mut looked) = (from, from);
+        let is_stranger =
+            |seen: &Seen| seen.work.iter().any(|(_, process)| !names.contains(&&**process));
         let is_enough = |seen: &[Seen]| {
-            let strangers = seen[looked - from..].iter().enumerate();
-            let stranger = strangers.filter(|(_, seen)| !names.contains(&&*seen.process)).last();
-            if let Some((index, _)) = stranger {
+            if let Some(index) = seen[looked - from..].iter().rposition(is_stranger) {
                 start = looked + index + 1;
             }
             looked = from + seen.len();
-            let writers = writers(&seen[start - from..]);
-            let has_written = |name: &&str| writers.values().any(|writers| writers.contains(name));
-            writers.len() == PARTITIONS as usize && names.iter().all(has_written)
+            let runners = runners(&seen[start - from..]);
+            let is_at_work = |name: &&str| runners.values().any(|runners| runners.contains(name));
+            runners.len() == TASKS && names.iter().all(is_at_work)
         };
-        let is_reached = self.watcher.wait_until(PATIENCE, from, is_enough);
-        if !is_reached {
+        if !self.watcher.wait_until(PATIENCE, from, is_enough) {
             let seen = self.watcher.since(start);
-            self.fail(&format!("{names:?} should write; since {start}: {:?}", writers(&seen)));
+            self.fail(&format!("{names:?} should work; since {start}: {:?}", runners(&seen)));
         }
         start
     }
 
-    /// Waits until each partition has had a result by another process than the one that is gone
-    /// since this moment, and says how long that took.
+    /// Waits until each task has had a result without the process that is gone since this moment,
+    /// and says how long that took.
     pub(crate) fn recovered(&self, gone: &str, since: Instant) {
         let mut first = BTreeMap::new();
         let is_enough = |seen: &[Seen]| {
             first.clear();
-            for result in seen.iter().filter(|seen| seen.at > since && seen.process != gone) {
-                first.entry(result.partition).or_insert(result.at - since);
+            for result in seen.iter().filter(|seen| seen.at > since && !seen.is_by(gone)) {
+                for (task, _) in &result.work {
+                    first.entry(task.clone()).or_insert(result.at - since);
+                }
             }
-            first.len() == PARTITIONS as usize
+            first.len() == TASKS
         };
         if !self.watcher.wait_until(PATIENCE, 0, is_enough) {
-            self.fail(&format!("not every partition is written to after the end of {gone}"));
+            self.fail(&format!("not every task is at work after the end of {gone}: {first:?}"));
         }
         let seconds = first.values().map(|after| format!("{:.2}", after.as_secs_f64()));
-        let seconds = seconds.collect::<Vec<_>>().join(", ");
+        let seconds = seconds.collect::<Vec<_>>().join(" ");
         let name = &self.settings.application;
         super::figure(&format!("{name}: first results after the end of {gone}, in s: {seconds}"));
     }
