@@ -30,8 +30,8 @@ use std::time::Duration;
 pub use records::ReadRecord;
 
 use crate::log::{
-    Admin, ClientConfig, Log, LogClient, LogError, Membership, MembershipConfig, Partitions,
-    TopicInfo, Waker,
+    Admin, ClientConfig, Isolation, Log, LogClient, LogError, Membership, MembershipConfig,
+    Partitions, TopicInfo, TopicPartition, Waker,
 };
 use crate::time::{Clock, SystemClock};
 use state::State;
@@ -81,6 +81,14 @@ impl MemoryLog {
             let configs = &state.topics.get(topic)?.configs;
             Some(configs.iter().map(|(name, value)| (name.clone(), value.clone())).collect())
         })
+    }
+
+    /// The offset before which everything in a partition is decided; its end, where no transaction
+    /// is open on it.
+    pub(crate) fn stable_end(&self, partition: &TopicPartition) -> i64 {
+        let id = self.shared.names.id(partition);
+        let limit = |state: &State| state.log(id).map(|log| log.limit(Isolation::ReadCommitted));
+        self.shared.read(limit).unwrap_or(0)
     }
 
     /// Drops what is older than `retention.ms`, in topics whose `cleanup.policy` deletes.

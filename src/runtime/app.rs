@@ -120,13 +120,17 @@ impl AppBuilder {
         own.wake_with(membership.waker());
         let (restorer, restorer_thread) =
             threads::start_restorer(&parts, &own).map_err(StartError::of)?;
+        let start_worker = {
+            let (parts, own) = (parts.clone(), own.clone());
+            move |id| threads::start_worker(&parts, id, &own)
+        };
         let mut control = Control::new(ControlSetup {
             parts,
             membership,
             rebalance,
             restorer,
             inbox,
-            own: own.clone(),
+            start_worker: Box::new(start_worker),
             lifecycle: Arc::clone(&lifecycle),
             on_failure: self.on_failure,
         });
@@ -151,7 +155,7 @@ fn connect(_config: &Config) -> Result<Arc<dyn Log>, StartError> {
 }
 
 /// Checks the user's topics, and creates or checks the internal ones.
-fn prepare_topics(
+pub(crate) fn prepare_topics(
     topology: &Topology,
     config: &Config,
     admin: &dyn Admin,
@@ -210,7 +214,7 @@ fn parts(
     Ok(Parts { config, topology, environment, directory, clock, log, token, taken_ids })
 }
 
-fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {
+pub(crate) fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {
     MembershipConfig {
         group: config.application_id.clone(),
         instance_id: config.instance_id.clone(),

@@ -10,7 +10,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -25,7 +24,6 @@ use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::meters::AppMeters;
 use crate::runtime::restorer::RestoreCommand;
-use crate::runtime::threads;
 use crate::state::Backend;
 use crate::time::Instant;
 use crate::topology::TaskId;
@@ -57,10 +55,17 @@ enum Hand {
     Worker(WorkerId),
 }
 
+/// Starts a worker: on a thread of its own, or wherever a simulation turns it.
+pub(crate) type StartWorker =
+    Box<dyn FnMut(WorkerId) -> Result<(Mailbox<Command>, JoinWorker)> + Send>;
+
+/// Waits until a worker that has ended is gone.
+pub(crate) type JoinWorker = Box<dyn FnOnce() + Send>;
+
 /// A running worker.
-struct WorkerThread {
+struct RunningWorker {
     mailbox: Mailbox<Command>,
-    thread: JoinHandle<()>,
+    join: JoinWorker,
     /// Whether it was told to end, so that no task goes to it any more.
     is_leaving: bool,
 }
@@ -72,7 +77,7 @@ pub(crate) struct ControlSetup {
     pub(crate) rebalance: Rebalance,
     pub(crate) restorer: Mailbox<RestoreCommand>,
     pub(crate) inbox: Receiver<Message>,
-    pub(crate) own: Mailbox<Message>,
+    pub(crate) start_worker: StartWorker,
     pub(crate) lifecycle: Arc<Lifecycle>,
     pub(crate) on_failure: FailureHandler,
 }
@@ -83,7 +88,7 @@ pub(crate) struct Control {
     hands: BTreeMap<TaskId, Hand>,
     /// Tasks that were told to close, so that none of them is handed to a worker any more.
     closing: BTreeSet<TaskId>,
-    workers: BTreeMap<WorkerId, WorkerThread>,
+    workers: BTreeMap<WorkerId, RunningWorker>,
     /// The next worker's number; numbers are not used twice, but by a replacement.
     next_worker: u32,
     purge: BTreeMap<PartitionId, i64>,
@@ -119,17 +124,21 @@ impl Control {
     }
 
     fn start_worker(&mut self, id: WorkerId) -> Result<()> {
-        let (mailbox, thread) = threads::start_worker(&self.setup.parts, id, &self.setup.own)?;
-        self.workers.insert(id, WorkerThread { mailbox, thread, is_leaving: false });
+        let (mailbox, join) = (self.setup.start_worker)(id)?;
+        self.workers.insert(id, RunningWorker { mailbox, join, is_leaving: false });
         Ok(())
     }
 
     /// Turns until the application has ended.
     pub(crate) fn run(mut self) {
-        self.setup.lifecycle.enter(AppState::Rebalancing);
         while !self.turn() {
             self.setup.membership.wait(POLL_INTERVAL);
         }
+        self.finish();
+    }
+
+    /// What comes after the last turn.
+    pub(crate) fn finish(mut self) {
         self.setup.membership.leave();
         self.setup.restorer.send(RestoreCommand::Stop);
         let has_failed = self.setup.lifecycle.error().is_some();
@@ -138,7 +147,10 @@ impl Control {
     }
 
     /// One turn; true once everything is closed.
-    fn turn(&mut self) -> bool {
+    pub(crate) fn turn(&mut self) -> bool {
+        if self.setup.lifecycle.state() == AppState::Created {
+            self.setup.lifecycle.enter(AppState::Rebalancing);
+        }
         self.take_group_events();
         let token = self.setup.membership.token();
         *self.setup.parts.token.lock().expect("no panic while held") = token;
@@ -377,8 +389,7 @@ impl Control {
 
     fn join(&mut self, worker: WorkerId) {
         if let Some(worker) = self.workers.remove(&worker) {
-            // Its panic, if it had one, was caught and reported.
-            drop(worker.thread.join());
+            (worker.join)();
         }
     }
 

@@ -1,16 +1,16 @@
 //! When does it run? Workers, the control plane over them, and the handle that the user holds.
 
-mod app;
+pub(crate) mod app;
 pub(crate) mod command;
-mod control;
+pub(crate) mod control;
 pub(crate) mod instance;
-mod lifecycle;
-mod mailbox;
+pub(crate) mod lifecycle;
+pub(crate) mod mailbox;
 pub(crate) mod meters;
 pub(crate) mod restorer;
 pub(crate) mod spawn;
 pub(crate) mod task_setup;
-mod threads;
+pub(crate) mod threads;
 pub(crate) mod worker;
 
 pub use app::{App, AppBuilder, FailureAction};

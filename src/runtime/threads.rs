@@ -9,7 +9,7 @@ use crossbeam_channel::bounded;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::WorkerId;
 use crate::runtime::command::{Command, Report};
-use crate::runtime::control::Message;
+use crate::runtime::control::{JoinWorker, Message};
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::RestoreCommand;
@@ -21,7 +21,7 @@ pub(crate) fn start_worker(
     parts: &Parts,
     id: WorkerId,
     control: &Mailbox<Message>,
-) -> Result<(Mailbox<Command>, JoinHandle<()>)> {
+) -> Result<(Mailbox<Command>, JoinWorker)> {
     let (mailbox, commands) = Mailbox::new();
     let (ready, started) = bounded(1);
     let (parts, control) = (parts.clone(), control.clone());
@@ -41,7 +41,8 @@ pub(crate) fn start_worker(
     });
     let waker = started.recv().expect("the thread reports before it ends")?;
     mailbox.wake_with(waker);
-    Ok((mailbox, thread))
+    // Its panic, if it had one, was caught and reported.
+    Ok((mailbox, Box::new(move || drop(thread.join()))))
 }
 
 fn run_worker(mut worker: Worker, id: WorkerId, control: &Mailbox<Message>) {
@@ -72,7 +73,7 @@ fn turn_until_stopped(worker: &mut Worker) -> Result<()> {
 }
 
 /// What a panic said.
-fn text(panic: &(dyn Any + Send)) -> String {
+pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
     let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
     text.unwrap_or_else(|| "no message".to_owned())

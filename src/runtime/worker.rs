@@ -403,13 +403,20 @@ impl Worker {
         unshare(task.into_backend())
     }
 
-    /// Closes a task without a commit: it is another process's already.
+    /// Closes a task without a commit: it is another process's already. What it has written since
+    /// the last commit lies in one transaction with the work of the worker's other tasks, which
+    /// therefore start again, too.
     fn abandon(&mut self, id: TaskId) {
-        self.closing.remove(&id);
-        if self.tasks.contains_key(&id) {
-            let backend = self.remove(id);
-            self.report(Report::Closed { task: id, backend });
+        let Some(task) = self.tasks.get(&id) else { return };
+        if task.is_dirty() || self.committer.has_prepared(id) {
+            self.closing.insert(id);
+            self.committer.reset();
+            self.lose_all(false);
+            return self.committer.ensure_producer(&mut *self.client);
         }
+        self.closing.remove(&id);
+        let backend = self.remove(id);
+        self.report(Report::Closed { task: id, backend });
     }
 
     /// Closes every task without a commit, to be started again, here or elsewhere.

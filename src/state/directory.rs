@@ -41,8 +41,22 @@ const FOREIGN_WRITE: u32 = 0o022;
 #[derive(Debug)]
 pub struct StateDirectory {
     process_id: String,
-    /// Nothing where state lives in memory.
-    disk: Option<Disk>,
+    place: Place,
+}
+
+/// Where state lies.
+#[derive(Debug)]
+enum Place {
+    Memory,
+    Disk(Disk),
+    /// Wherever a simulation keeps it.
+    Simulated(std::sync::Arc<dyn OpenStores>),
+}
+
+/// Opens the stores of a task: what a simulation puts in the place of a disk.
+pub(crate) trait OpenStores: std::fmt::Debug + Send + Sync {
+    /// The stores of this task, as they were left.
+    fn open_task(&self, task: &str) -> Result<Box<dyn Backend>, StateError>;
 }
 
 struct Disk {
@@ -64,7 +78,22 @@ impl StateDirectory {
     /// No directory: state lives in memory and is restored from changelogs.
     pub fn in_memory() -> Self {
         let process_id = random_id().unwrap_or_else(|_| "in-memory".to_owned());
-        Self { process_id, disk: None }
+        Self { process_id, place: Place::Memory }
+    }
+
+    /// A simulated disk, under the name that its process keeps over restarts.
+    pub(crate) fn simulated(
+        process_id: impl Into<String>,
+        stores: std::sync::Arc<dyn OpenStores>,
+    ) -> Self {
+        Self { process_id: process_id.into(), place: Place::Simulated(stores) }
+    }
+
+    fn disk(&self) -> Option<&Disk> {
+        match &self.place {
+            Place::Disk(disk) => Some(disk),
+            Place::Memory | Place::Simulated(_) => None,
+        }
     }
 
     /// The directory of an application below `root`; created if it is not there. Memory is taken
@@ -99,7 +128,7 @@ impl StateDirectory {
             #[cfg(feature = "rocksdb")]
             caches: crate::state::backend::SharedCaches::new(budget),
         };
-        Ok(Self { process_id, disk: Some(disk) })
+        Ok(Self { process_id, place: Place::Disk(disk) })
     }
 
     /// Names this process over its restarts.
@@ -113,20 +142,23 @@ impl StateDirectory {
         task: &str,
         stores: &[StoreSpec],
     ) -> Result<Box<dyn Backend>, StateError> {
-        match &self.disk {
-            Some(disk) if stores.iter().any(|spec| !spec.in_memory) => disk.open(task, stores),
-            _ => Ok(Box::new(MemoryBackend::new())),
+        match &self.place {
+            Place::Disk(disk) if stores.iter().any(|spec| !spec.in_memory) => {
+                disk.open(task, stores)
+            }
+            Place::Simulated(simulated) => simulated.open_task(task),
+            Place::Memory | Place::Disk(_) => Ok(Box::new(MemoryBackend::new())),
         }
     }
 
     /// Sets the files of a closed task aside, so that it begins empty when it is opened again.
     pub fn set_aside_task(&self, task: &str) -> Result<(), StateError> {
-        self.disk.as_ref().map_or(Ok(()), |disk| disk.set_aside(task))
+        self.disk().map_or(Ok(()), |disk| disk.set_aside(task))
     }
 
     /// Deletes the files of a closed task.
     pub fn remove_task(&self, task: &str) -> Result<(), StateError> {
-        self.disk.as_ref().map_or(Ok(()), |disk| remove_all(&disk.task_path(task)))
+        self.disk().map_or(Ok(()), |disk| remove_all(&disk.task_path(task)))
     }
 
     /// Deletes the files of tasks that are not `owned` and were not written to for that long.
@@ -137,7 +169,7 @@ impl StateDirectory {
         unused_for: Duration,
         now: Timestamp,
     ) -> Result<Vec<String>, StateError> {
-        let Some(disk) = &self.disk else { return Ok(Vec::new()) };
+        let Some(disk) = self.disk() else { return Ok(Vec::new()) };
         let tasks = disk.path.join("tasks");
         let mut removed = Vec::new();
         for entry in fs::read_dir(&tasks).map_err(|error| at(&tasks, error))? {

@@ -37,6 +37,7 @@ pub use backend::{
     Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, StoreSize, WriteBatch,
 };
 pub(crate) use cache::CacheCounts;
+pub(crate) use directory::OpenStores;
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
 pub use memory_budget::MemoryBudget;

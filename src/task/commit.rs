@@ -243,6 +243,11 @@ impl Committer {
         }
     }
 
+    /// Whether work of this task is part of the commit under way.
+    pub(crate) fn has_prepared(&self, task: TaskId) -> bool {
+        self.commit.as_ref().is_some_and(|commit| commit.prepared.contains_key(&task))
+    }
+
     /// Whether everything that was sent has been acknowledged and no commit is under way.
     pub(crate) fn is_idle(&self) -> bool {
         self.commit.is_none() && self.in_flight.is_empty()

@@ -2,9 +2,11 @@
 
 mod driver;
 mod dropped;
+mod simulation;
 mod stores;
 
 pub use driver::{TestInput, TestOutput, TopologyTestDriver};
+pub use simulation::{FaultKind, Faults, Input, Simulation, SimulationFailure, SimulationRun};
 
 #[cfg(test)]
 mod tests;

@@ -6,12 +6,12 @@ use std::ops::{Bound, ControlFlow};
 use super::{Backend, ByteRange, Direction, StateError, StoreIndex, StoreSize, WriteBatch};
 
 /// A backend whose rows die with it; they come back from the changelogs.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct MemoryBackend {
     stores: Vec<MemoryStore>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct MemoryStore {
     rows: BTreeMap<Box<[u8]>, Box<[u8]>>,
     offset: Option<i64>,

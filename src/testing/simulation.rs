@@ -1,0 +1,449 @@
+//! Does a pipeline survive what goes wrong? Whole applications under faults, decided by a seed.
+
+mod client;
+mod disk;
+mod fault;
+mod port;
+mod process;
+mod random;
+mod world;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::config::{Config, Guarantee};
+use crate::dsl::Topology;
+use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::log::memory::MemoryLog;
+use crate::record::Data;
+use crate::serde::{SharedCodec, decode_option};
+use crate::time::Timestamp;
+use crate::topic::Topic;
+
+pub use fault::{FaultKind, Faults};
+
+use fault::Fault;
+use random::Random;
+use world::World;
+
+/// Runs a topology as several processes with several workers each, on one thread, over the
+/// in-process log, while things go wrong.
+///
+/// The code is production's: turns, tasks, stores, commits, the group. One seed decides who turns
+/// next, when time passes and which faults strike, so a run can be had again by its seed. Beside
+/// the checks of the caller each run checks that committed offsets never go back, that nothing is on
+/// a disk that is not permanent in its changelog, that each key-value store equals its changelog
+/// in the end, and that after the last fault all input is drained.
+///
+/// ```
+/// use millstream::testing::{Faults, Input, Simulation};
+/// use millstream::{StreamsBuilder, Timestamp, Topic};
+///
+/// let words = Topic::<String, String>::plain("words");
+/// let counts = Topic::<String, i64>::plain("counts");
+/// let builder = StreamsBuilder::new();
+/// builder.stream(&words).group_by(|_, word| word.clone()).count("counts").to(&counts);
+///
+/// let input = Input::new().records(&words, (0..50_i64).map(|n| {
+///     (n.to_string(), format!("w{}", n % 5), Timestamp::from_millis(n))
+/// }))?;
+/// Simulation::new(&builder.build()?)
+///     .processes(3)
+///     .partitions(6)
+///     .faults(Faults::all())
+///     .seeds(0..3)
+///     .verify(&input, |run| run.exactly_once(&counts))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct Simulation {
+    setting: Setting,
+    seeds: std::ops::Range<u64>,
+    faults: Faults,
+}
+
+/// What is the same in all runs of a simulation.
+#[derive(Debug)]
+struct Setting {
+    topology: Topology,
+    config: Arc<Config>,
+    processes: usize,
+    workers: usize,
+    partitions: u32,
+}
+
+/// The records that a simulation feeds, in the order in which they are appended to the log.
+#[derive(Clone, Debug, Default)]
+pub struct Input {
+    records: Vec<InputRecord>,
+}
+
+#[derive(Clone, Debug)]
+struct InputRecord {
+    topic: String,
+    key: Option<Vec<u8>>,
+    value: Option<Vec<u8>>,
+    timestamp: Timestamp,
+}
+
+impl Input {
+    /// No records yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Adds records of one topic behind those that are there.
+    ///
+    /// # Errors
+    ///
+    /// A record cannot be encoded.
+    pub fn records<K: Data, V: Data>(
+        mut self,
+        topic: &Topic<K, V>,
+        records: impl IntoIterator<Item = (K, V, Timestamp)>,
+    ) -> Result<Self> {
+        for (key, value, timestamp) in records {
+            let key = encode(&topic.key_codec(), &key)?;
+            let value = encode(&topic.value_codec(), &value)?;
+            let topic = topic.name().to_owned();
+            self.records.push(InputRecord { topic, key, value, timestamp });
+        }
+        Ok(self)
+    }
+}
+
+fn encode<T: 'static>(codec: &SharedCodec<T>, value: &T) -> Result<Option<Vec<u8>>> {
+    if codec.is_null(value) {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    codec.encode(value, &mut bytes).map_err(|error| {
+        Error::new(ErrorKind::Data, "the record cannot be encoded").caused_by(error)
+    })?;
+    Ok(Some(bytes))
+}
+
+impl Simulation {
+    /// Three processes with two workers each, four partitions per topic, every kind of fault,
+    /// one run of seed 0, exactly once.
+    ///
+    /// # Panics
+    ///
+    /// Never: these settings are valid.
+    pub fn new(topology: &Topology) -> Self {
+        let config = Config::builder("simulated", "in-process")
+            .session_timeout(Duration::from_secs(2))
+            .heartbeat_interval(Duration::from_millis(200))
+            .transaction_timeout(Duration::from_secs(3))
+            .build()
+            .expect("these settings are valid");
+        let setting = Setting {
+            topology: topology.clone(),
+            config: Arc::new(config),
+            processes: 3,
+            workers: 2,
+            partitions: 4,
+        };
+        Self { setting, seeds: 0..1, faults: Faults::all() }
+    }
+
+    /// Settings of your own. Brokers and the state directory do not matter.
+    #[must_use]
+    pub fn config(mut self, config: Config) -> Self {
+        self.setting.config = Arc::new(config);
+        self
+    }
+
+    /// How many processes start.
+    #[must_use]
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.setting.processes = processes.max(1);
+        self
+    }
+
+    /// How many workers each process has.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.setting.workers = workers.max(1);
+        self
+    }
+
+    /// How many partitions each topic has.
+    #[must_use]
+    pub fn partitions(mut self, partitions: u32) -> Self {
+        self.setting.partitions = partitions.max(1);
+        self
+    }
+
+    /// What goes wrong.
+    #[must_use]
+    pub fn faults(mut self, faults: Faults) -> Self {
+        self.faults = faults;
+        self
+    }
+
+    /// Which seeds run, one after the other.
+    #[must_use]
+    pub fn seeds(mut self, seeds: std::ops::Range<u64>) -> Self {
+        self.seeds = seeds;
+        self
+    }
+
+    /// Which single seed runs.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        self.seeds(seed..seed + 1)
+    }
+
+    /// Runs every seed and checks each run. With `MILLSTREAM_SEED` set, only that seed runs.
+    ///
+    /// # Errors
+    ///
+    /// The first seed that fails, with the fewest faults that make it fail, and how to see it
+    /// again.
+    pub fn verify(
+        &self,
+        input: &Input,
+        check: impl Fn(&SimulationRun) -> Result<(), BoxError>,
+    ) -> Result<(), SimulationFailure> {
+        let given = std::env::var("MILLSTREAM_SEED").ok().and_then(|text| text.parse().ok());
+        let seeds = given.map_or(self.seeds.clone(), |seed: u64| seed..seed + 1);
+        let reference = self.reference(input).map_err(|reason| SimulationFailure {
+            seed: 0,
+            reason: format!("the run without faults failed: {reason}"),
+            faults: Vec::new(),
+        })?;
+        for seed in seeds {
+            let faults = self.faults.list(&mut Random::new(seed), self.setting.processes);
+            let judge = |faults: &[Fault]| {
+                let run = self.run_once(input, seed, faults, &reference)?;
+                check(&run).map_err(|error| error.to_string())
+            };
+            if let Err(reason) = judge(&faults) {
+                let faults = shrink(faults, |faults| judge(faults).is_err());
+                // The fewest faults may fail in another way: say that one.
+                let reason = judge(&faults).err().unwrap_or(reason);
+                let faults = faults.iter().map(ToString::to_string).collect();
+                return Err(SimulationFailure { seed, reason, faults });
+            }
+        }
+        Ok(())
+    }
+
+    /// The hash of everything that happens in the run of the first seed: equal for equal runs.
+    ///
+    /// # Errors
+    ///
+    /// The run fails.
+    pub fn trace_hash(&self, input: &Input) -> Result<u64, SimulationFailure> {
+        let seed = self.seeds.start;
+        let faults = self.faults.list(&mut Random::new(seed), self.setting.processes);
+        let run = self.run_once(input, seed, &faults, &Arc::default());
+        run.map(|run| run.trace).map_err(|reason| {
+            let faults = faults.iter().map(ToString::to_string).collect();
+            SimulationFailure { seed, reason, faults }
+        })
+    }
+
+    /// What one worker of one process makes of the input when nothing goes wrong.
+    fn reference(&self, input: &Input) -> Result<Arc<Outputs>, String> {
+        let setting = Setting {
+            topology: self.setting.topology.clone(),
+            config: Arc::clone(&self.setting.config),
+            processes: 1,
+            workers: 1,
+            partitions: self.setting.partitions,
+        };
+        let world = World::new(&setting, 0).map_err(|error| error.to_string())?;
+        let remains = world.run(input, &[])?;
+        Ok(Arc::new(outputs(&setting, &remains.log)))
+    }
+
+    fn run_once(
+        &self,
+        input: &Input,
+        seed: u64,
+        faults: &[Fault],
+        reference: &Arc<Outputs>,
+    ) -> Result<SimulationRun, String> {
+        let world = World::new(&self.setting, seed).map_err(|error| error.to_string())?;
+        let remains = world.run(input, faults)?;
+        Ok(SimulationRun {
+            seed,
+            trace: remains.trace,
+            steps: remains.steps,
+            outputs: outputs(&self.setting, &remains.log),
+            reference: Arc::clone(reference),
+            guarantee: self.setting.config.guarantee,
+        })
+    }
+}
+
+/// Leaves out faults, ever smaller runs of them, while the rest still fails.
+fn shrink(mut faults: Vec<Fault>, fails: impl Fn(&[Fault]) -> bool) -> Vec<Fault> {
+    let mut run = faults.len().div_ceil(2);
+    while run > 0 {
+        let mut start = 0;
+        while start < faults.len() {
+            let mut fewer = faults.clone();
+            fewer.drain(start..(start + run).min(faults.len()));
+            if fails(&fewer) {
+                faults = fewer;
+            } else {
+                start += run;
+            }
+        }
+        run /= 2;
+    }
+    faults
+}
+
+/// Key and value of each record of each topic that the topology writes, as a reader of committed
+/// records sees them, by partition and offset.
+type Outputs = BTreeMap<String, Vec<(Option<Vec<u8>>, Option<Vec<u8>>)>>;
+
+fn outputs(setting: &Setting, log: &MemoryLog) -> Outputs {
+    let topics = crate::topology::topics_written(setting.topology.plan());
+    let records = |topic: &String| {
+        let records = log.read(topic).into_iter();
+        records.map(|record| (record.key, record.value)).collect()
+    };
+    topics.iter().map(|topic| (topic.clone(), records(topic))).collect()
+}
+
+/// A run that has ended: what came out, and what comes out when nothing goes wrong.
+pub struct SimulationRun {
+    seed: u64,
+    trace: u64,
+    steps: u64,
+    outputs: Outputs,
+    reference: Arc<Outputs>,
+    guarantee: Guarantee,
+}
+
+impl fmt::Debug for SimulationRun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SimulationRun")
+            .field("seed", &self.seed)
+            .field("steps", &self.steps)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SimulationRun {
+    /// The seed.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many turns there were.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// The committed records of a topic, by partition and offset.
+    ///
+    /// # Errors
+    ///
+    /// A record cannot be decoded, or the topology does not write the topic.
+    pub fn records<K: Data, V: Data>(&self, topic: &Topic<K, V>) -> Result<Vec<(K, V)>, BoxError> {
+        decode(&self.outputs, topic)
+    }
+
+    /// The records of a topic as they come out when nothing goes wrong.
+    ///
+    /// # Errors
+    ///
+    /// As [`records`](Self::records).
+    pub fn reference<K: Data, V: Data>(
+        &self,
+        topic: &Topic<K, V>,
+    ) -> Result<Vec<(K, V)>, BoxError> {
+        decode(&self.reference, topic)
+    }
+
+    /// Whether each key has the same values in the same order as when nothing goes wrong.
+    ///
+    /// Fit for results that do not depend on how records of several partitions interleave, such as
+    /// counts.
+    ///
+    /// # Errors
+    ///
+    /// The first key that has other values; a run at least once.
+    pub fn exactly_once<K: Data, V: Data>(&self, topic: &Topic<K, V>) -> Result<(), BoxError> {
+        if self.guarantee != Guarantee::ExactlyOnce {
+            return Err("a run at least once may double records: compare with `records`".into());
+        }
+        let name = topic.name();
+        let (ours, wanted) = (by_key(&self.outputs, name)?, by_key(&self.reference, name)?);
+        if ours == wanted {
+            return Ok(());
+        }
+        let keys = wanted.keys().chain(ours.keys());
+        let differs = keys.into_iter().find(|key| ours.get(*key) != wanted.get(*key));
+        let key = differs.expect("two maps that differ do so in a key");
+        let show = |values: Option<&Values<'_>>| {
+            let texts = values.into_iter().flatten().map(|value| match value {
+                Some(bytes) => String::from_utf8_lossy(bytes).escape_debug().to_string(),
+                None => "null".to_owned(),
+            });
+            texts.collect::<Vec<_>>().join(" ")
+        };
+        let key_text = String::from_utf8_lossy(key.as_deref().unwrap_or(b"null")).into_owned();
+        let (got, want) = (show(ours.get(key)), show(wanted.get(key)));
+        Err(format!("`{name}`: key `{key_text}` has [{got}] in place of [{want}]").into())
+    }
+}
+
+type Values<'a> = Vec<Option<&'a [u8]>>;
+
+fn by_key<'a>(
+    outputs: &'a Outputs,
+    topic: &str,
+) -> Result<BTreeMap<Option<Vec<u8>>, Values<'a>>, BoxError> {
+    let records = outputs.get(topic);
+    let records = records.ok_or_else(|| format!("the topology does not write `{topic}`"))?;
+    let mut by_key: BTreeMap<_, Values<'a>> = BTreeMap::new();
+    for (key, value) in records {
+        by_key.entry(key.clone()).or_default().push(value.as_deref());
+    }
+    Ok(by_key)
+}
+
+fn decode<K: Data, V: Data>(
+    outputs: &Outputs,
+    topic: &Topic<K, V>,
+) -> Result<Vec<(K, V)>, BoxError> {
+    let records = outputs.get(topic.name());
+    let missing = || format!("the topology does not write `{}`", topic.name());
+    let records = records.ok_or_else(missing)?.iter().map(|(key, value)| {
+        let key = decode_option(&*topic.key_codec(), key.as_deref())?;
+        Ok((key, decode_option(&*topic.value_codec(), value.as_deref())?))
+    });
+    records.collect()
+}
+
+/// A seed that fails.
+#[derive(Debug)]
+pub struct SimulationFailure {
+    seed: u64,
+    reason: String,
+    faults: Vec<String>,
+}
+
+impl fmt::Display for SimulationFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { seed, reason, faults } = self;
+        writeln!(f, "seed {seed}: {reason}")?;
+        writeln!(f, "{} faults are enough:", faults.len())?;
+        for fault in faults {
+            writeln!(f, "    {fault}")?;
+        }
+        let test = std::thread::current().name().unwrap_or("NAME").to_owned();
+        write!(f, "replay: MILLSTREAM_SEED={seed} cargo test {test}")
+    }
+}
+
+impl std::error::Error for SimulationFailure {}

@@ -1,0 +1,422 @@
+//! One run: processes, a log, a clock, and a list of faults, all on one thread under one seed.
+//!
+//! # What is checked on the way
+//!
+//! - Committed offsets never go back.
+//! - Nothing is on a disk that is not permanent in its changelog (by the disk itself).
+//! - After the last fault everything drains within a bounded time.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::disk::{ChangelogOf, Disk};
+use super::fault::{Fault, StateLoss, Strike};
+use super::port::{FaultyLog, Port};
+use super::process::{Process, ProcessSetup, Turned};
+use super::random::Random;
+use super::{Input, Setting};
+use crate::error::BoxError;
+use crate::log::catalog::Catalog;
+use crate::log::memory::MemoryLog;
+use crate::log::{Log, OffsetSpec, PartitionId, TopicPartition};
+use crate::record::Headers;
+use crate::state::{StateDirectory, StoreIndex};
+use crate::task::environment::TaskEnvironment;
+use crate::time::{Clock, Instant, ManualClock, Timestamp};
+use crate::topology::{StoreKind, changelog_topic, topics_read, topics_written};
+
+/// Virtual time within which everything must drain behind the last fault.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// A process, or the place of one.
+struct Slot {
+    process: Option<Process>,
+    port: Arc<Port>,
+    disk: Arc<Disk>,
+    /// When it starts next; `None` while it runs or if it is not to come back.
+    starts_at: Option<Instant>,
+    /// What the next kill does, and how long the process stays away.
+    on_kill: (StateLoss, Duration),
+    /// How long the process stays away once it has closed.
+    away: Duration,
+}
+
+/// Everything that exists in one run.
+pub(super) struct World<'a> {
+    setting: &'a Setting,
+    clock: Arc<ManualClock>,
+    log: MemoryLog,
+    random: Random,
+    slots: Vec<Slot>,
+    /// The largest committed offset seen of each partition.
+    committed: BTreeMap<PartitionId, i64>,
+    watched: Vec<PartitionId>,
+    environment: Arc<TaskEnvironment>,
+    violations: Arc<Mutex<Vec<String>>>,
+    trace: u64,
+    steps: u64,
+    is_closing: bool,
+    last_error: Option<String>,
+}
+
+/// What is left of a run.
+pub(super) struct Remains {
+    pub(super) log: MemoryLog,
+    pub(super) trace: u64,
+    pub(super) steps: u64,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(setting: &'a Setting, seed: u64) -> Result<Self, BoxError> {
+        let clock = Arc::new(ManualClock::default());
+        let log = MemoryLog::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
+        let plan = setting.topology.plan();
+        for topic in topics_read(plan).into_iter().chain(topics_written(plan)) {
+            log.create_topic(&topic, setting.partitions);
+        }
+        let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
+        let environment = Arc::new(TaskEnvironment::new(&setting.config, plan, catalog));
+        Ok(Self {
+            setting,
+            clock,
+            log,
+            random: Random::new(seed),
+            slots: Vec::new(),
+            committed: BTreeMap::new(),
+            watched: Vec::new(),
+            environment,
+            violations: Arc::default(),
+            trace: 0xCBF2_9CE4_8422_2325,
+            steps: 0,
+            is_closing: false,
+            last_error: None,
+        })
+    }
+
+    /// Runs from the first record to the last close.
+    pub(super) fn run(mut self, input: &Input, faults: &[Fault]) -> Result<Remains, String> {
+        for _ in 0..self.setting.processes {
+            self.add_slot();
+        }
+        let (mut fed, mut struck) = (0, 0);
+        let span = faults.last().map_or(Duration::from_millis(200), |last| last.at);
+        let share = input.records.len() as u32;
+        let (mut quiet, mut deadline) = (0_u64, None);
+        loop {
+            let elapsed = self.clock.instant().since(Instant::default());
+            while fed < input.records.len() && span * (fed as u32) / share.max(1) <= elapsed {
+                self.feed(input, fed);
+                fed += 1;
+            }
+            while struck < faults.len() && faults[struck].at <= elapsed {
+                self.strike(&faults[struck]);
+                struck += 1;
+            }
+            let is_over = fed == input.records.len() && struck == faults.len();
+            if is_over && deadline.is_none() {
+                self.heal();
+                deadline = Some(self.clock.instant() + PATIENCE);
+            }
+            let is_busy = self.step();
+            self.check(is_busy)?;
+            quiet = if is_busy { 0 } else { quiet + 1 };
+            if deadline.is_some_and(|deadline| self.clock.instant() > deadline) {
+                return Err(self.not_drained());
+            }
+            let is_settled = is_over && quiet > 30 * (1 + self.slots.len() as u64);
+            if is_settled && self.is_closing && self.slots.iter().all(|slot| slot.process.is_none())
+            {
+                break;
+            }
+            if is_settled && !self.is_closing && self.undrained().is_none() {
+                self.close_all();
+                quiet = 0;
+            }
+        }
+        self.outlast_transactions();
+        self.check_stores()?;
+        Ok(Remains { log: self.log, trace: self.trace, steps: self.steps })
+    }
+
+    fn add_slot(&mut self) {
+        let index = self.slots.len();
+        let port = Port::new(Arc::clone(&self.clock), self.random.next());
+        let disk = Disk::new(
+            self.log.clone(),
+            Arc::clone(&port),
+            changelogs(&self.environment, self.setting),
+            Arc::clone(&self.violations),
+        );
+        let starts_at = Some(self.clock.instant() + Duration::from_millis(5 * index as u64));
+        let on_kill = (StateLoss::Nothing, Duration::ZERO);
+        let away = Duration::ZERO;
+        self.slots.push(Slot { process: None, port, disk, starts_at, on_kill, away });
+    }
+
+    fn feed(&self, input: &Input, index: usize) {
+        let record = &input.records[index];
+        let (key, value) = (record.key.as_deref(), record.value.as_deref());
+        self.log.produce(&record.topic, None, record.timestamp, key, value, &Headers::new());
+    }
+
+    fn strike(&mut self, fault: &Fault) {
+        let index = fault.process % self.slots.len();
+        let slot = &mut self.slots[index];
+        match fault.strike {
+            Strike::Kill { state, away, .. } => slot.on_kill = (state, away),
+            Strike::Stop { away } => {
+                slot.away = away;
+                slot.process.iter().for_each(Process::close);
+            }
+            Strike::Join => return self.add_slot(),
+            Strike::Expel => {
+                if let Some(member) = slot.port.member() {
+                    self.log.expel(&member.group, &member.member_id);
+                }
+            }
+            Strike::ClockJump { by } => self.clock.advance(by),
+            _ => {}
+        }
+        self.slots[index].port.strike(fault.strike);
+    }
+
+    fn heal(&mut self) {
+        for slot in &mut self.slots {
+            slot.port.heal();
+            slot.away = Duration::ZERO;
+        }
+    }
+
+    fn close_all(&mut self) {
+        self.is_closing = true;
+        self.slots.iter().filter_map(|slot| slot.process.as_ref()).for_each(Process::close);
+    }
+
+    /// Turns one part of one process; true if anything moved.
+    fn step(&mut self) -> bool {
+        self.steps += 1;
+        let index = self.random.below(self.slots.len() as u64) as usize;
+        let now = self.clock.instant();
+        let slot = &mut self.slots[index];
+        if slot.process.is_none() && !self.is_closing && slot.starts_at.is_some_and(|at| at <= now)
+        {
+            self.start(index);
+            return true;
+        }
+        let Some(process) = &mut slot.process else {
+            self.advance(5);
+            return false;
+        };
+        let part = self.random.below(process.parts());
+        let turned = process.turn(part);
+        self.note((index as u64) << 8 | part << 3 | turned as u64);
+        match turned {
+            Turned::Busy | Turned::Idle => {}
+            Turned::Ended => self.ended(index),
+            Turned::Killed => self.killed(index),
+        }
+        let is_busy = turned != Turned::Idle;
+        let milliseconds =
+            if is_busy { u64::from(self.random.one_in(8)) } else { self.random.below(4) };
+        self.advance(milliseconds);
+        is_busy
+    }
+
+    fn start(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        slot.starts_at = None;
+        let directory =
+            StateDirectory::simulated(format!("p{index}"), Arc::new(Arc::clone(&slot.disk)));
+        let setup = ProcessSetup {
+            config: Arc::clone(&self.setting.config),
+            topology: self.setting.topology.clone(),
+            directory: Arc::new(directory),
+            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
+            log: FaultyLog { inner: self.log.clone(), port: Arc::clone(&slot.port) },
+            workers: self.setting.workers,
+        };
+        match Process::start(setup) {
+            Ok(Some(process)) => slot.process = Some(process),
+            Ok(None) => self.killed(index),
+            Err(error) => {
+                self.last_error = Some(error.to_string());
+                slot.starts_at = Some(self.clock.instant() + Duration::from_millis(50));
+            }
+        }
+    }
+
+    fn killed(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        let (loss, away) = slot.on_kill;
+        slot.process = None;
+        slot.disk.lose(loss);
+        slot.starts_at = Some(self.clock.instant() + away);
+    }
+
+    fn ended(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        if let Some(error) = slot.process.take().and_then(|process| process.error()) {
+            self.last_error = Some(error.to_string());
+        }
+        slot.starts_at = Some(self.clock.instant() + slot.away + Duration::from_millis(20));
+    }
+
+    fn advance(&self, milliseconds: u64) {
+        self.clock.advance(Duration::from_millis(milliseconds));
+    }
+
+    fn note(&mut self, what: u64) {
+        let time = self.clock.timestamp().as_millis() as u64;
+        for part in [what, time] {
+            self.trace = (self.trace ^ part).wrapping_mul(0x0000_0100_0000_01B3);
+        }
+    }
+
+    /// Looks for what must never be.
+    fn check(&mut self, is_busy: bool) -> Result<(), String> {
+        if let Some(violation) = self.violations.lock().expect("no panic while held").pop() {
+            return Err(violation);
+        }
+        if !is_busy || self.steps % 16 != 0 {
+            return Ok(());
+        }
+        if self.watched.is_empty() {
+            self.watched = self.sources();
+        }
+        let admin = self.log.admin();
+        for partition in &self.watched {
+            let group = &self.setting.config.application_id;
+            // Where a transaction is open on an offset, there is nothing to be seen yet.
+            let Ok(found) = admin.committed(group, &[*partition]) else { continue };
+            let Some(Some(found)) = found.into_iter().next() else { continue };
+            let known = self.committed.entry(*partition).or_insert(found.offset);
+            if found.offset < *known {
+                let name = self.log.partitions().name(*partition);
+                let offset = found.offset;
+                return Err(format!("the offset of `{name}` went back from {known} to {offset}"));
+            }
+            *known = found.offset;
+        }
+        Ok(())
+    }
+
+    /// The partitions that tasks read; none while a topic is missing.
+    fn sources(&self) -> Vec<PartitionId> {
+        let mut sources = Vec::new();
+        let Ok(tasks) = self.environment.tasks() else { return Vec::new() };
+        for task in tasks {
+            let Ok(inputs) = self.environment.inputs(task) else { return Vec::new() };
+            let ids = self.environment.catalog.ids();
+            sources.extend(inputs.iter().map(|(_, partition, _)| ids.id(partition)));
+        }
+        sources
+    }
+
+    /// A partition with records behind what is committed, if there is one.
+    fn undrained(&self) -> Option<String> {
+        let admin = self.log.admin();
+        let mut last: BTreeMap<TopicPartition, i64> = BTreeMap::new();
+        let sources = self.sources();
+        if sources.is_empty() {
+            return Some("the internal topics are not there".to_owned());
+        }
+        for partition in sources {
+            let name = self.log.partitions().name(partition);
+            if !last.contains_key(&name) {
+                for record in self.log.read(&name.topic) {
+                    let place = TopicPartition::new(Arc::clone(&name.topic), record.partition);
+                    last.insert(place, record.offset + 1);
+                }
+            }
+            let wanted = last.get(&name).copied().unwrap_or(0);
+            let group = &self.setting.config.application_id;
+            let committed = admin.committed(group, &[partition]);
+            let Ok(committed) = committed else { return Some(format!("`{name}` is unstable")) };
+            if self.is_open(partition) {
+                return Some(format!("a transaction is open in `{name}`"));
+            }
+            let offset = committed[0].as_ref().map_or(0, |committed| committed.offset);
+            if offset < wanted {
+                return Some(format!("`{name}` is committed up to {offset} of {wanted}"));
+            }
+        }
+        None
+    }
+
+    fn is_open(&self, partition: PartitionId) -> bool {
+        let end = self.log.admin().offsets(&[(partition, OffsetSpec::End)]);
+        let stable = self.log.stable_end(&self.log.partitions().name(partition));
+        end.is_ok_and(|end| end[0] > stable)
+    }
+
+    /// Ends whatever transaction a dead process has left open.
+    fn outlast_transactions(&self) {
+        self.clock.advance(self.setting.config.transaction_timeout + Duration::from_secs(1));
+    }
+
+    fn not_drained(&self) -> String {
+        let what = self.undrained().unwrap_or_else(|| "the processes do not close".to_owned());
+        let error = self.last_error.as_deref().unwrap_or("none");
+        let seconds = PATIENCE.as_secs();
+        format!("not drained {seconds} s after the last fault: {what}; last error: {error}")
+    }
+
+    /// Whether each store that was closed holds what its changelog says.
+    fn check_stores(&self) -> Result<(), String> {
+        let tasks = self.environment.tasks().map_err(|error| error.to_string())?;
+        for task in tasks {
+            for (store, spec) in self.environment.stores(task).into_iter().enumerate() {
+                if spec.kind != StoreKind::KeyValue || !spec.changelog {
+                    continue;
+                }
+                let topic = changelog_topic(&self.setting.config.application_id, &spec.name);
+                let mut wanted = BTreeMap::new();
+                let records = self.log.read(&topic).into_iter();
+                for record in records.filter(|record| record.partition == task.partition) {
+                    let key = record.key.unwrap_or_default();
+                    match record.value {
+                        Some(value) => wanted.insert(key, row(record.timestamp, &value)),
+                        None => wanted.remove(&key),
+                    };
+                }
+                self.check_store(&task.to_string(), StoreIndex(store as u32), &wanted)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The process that held the task last has closed it with all its rows; older files of others
+    /// lie behind.
+    fn check_store(
+        &self,
+        task: &str,
+        store: StoreIndex,
+        wanted: &BTreeMap<Vec<u8>, Vec<u8>>,
+    ) -> Result<(), String> {
+        let is_wanted = |slot: &Slot| {
+            slot.disk.rows(task, store).into_iter().collect::<BTreeMap<_, _>>() == *wanted
+        };
+        if self.slots.iter().any(is_wanted) {
+            return Ok(());
+        }
+        Err(format!("no process has store {} of task {task} as its changelog has it", store.0))
+    }
+}
+
+/// A row as a backend keeps it.
+fn row(timestamp: Timestamp, value: &[u8]) -> Vec<u8> {
+    let mut row = timestamp.as_millis().to_be_bytes().to_vec();
+    row.extend_from_slice(value);
+    row
+}
+
+fn changelogs(environment: &Arc<TaskEnvironment>, setting: &Setting) -> Arc<ChangelogOf> {
+    let (environment, config) = (Arc::clone(environment), Arc::clone(&setting.config));
+    Arc::new(move |task: &str, store: StoreIndex| {
+        let task = task.parse().ok()?;
+        let spec = environment.stores(task).into_iter().nth(store.0 as usize)?;
+        let topic = changelog_topic(&config.application_id, &spec.name);
+        spec.changelog.then(|| TopicPartition::new(topic, task.partition))
+    })
+}
