@@ -33,8 +33,8 @@ use world::World;
 ///
 /// The code is production's: turns, tasks, stores, commits, the group. One seed decides who turns
 /// next, when time passes and which faults strike, so a run can be had again by its seed. Beside
-/// the checks of the caller each run checks that committed offsets never go back, that nothing is on
-/// a disk that is not permanent in its changelog, that each key-value store equals its changelog
+/// the checks of the caller each run checks that committed offsets never go back, that nothing is
+/// on a disk that is not permanent in its changelog, that each key-value store equals its changelog
 /// in the end, and that after the last fault all input is drained.
 ///
 /// ```
@@ -373,27 +373,94 @@ impl SimulationRun {
     ///
     /// The first key that has other values; a run at least once.
     pub fn exactly_once<K: Data, V: Data>(&self, topic: &Topic<K, V>) -> Result<(), BoxError> {
-        if self.guarantee != Guarantee::ExactlyOnce {
-            return Err("a run at least once may double records: compare with `records`".into());
-        }
+        self.compare(topic.name(), |values| values)
+    }
+
+    /// As [`exactly_once`](Self::exactly_once), where the order of a key's values may differ.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn exactly_once_unordered<K: Data, V: Data>(
+        &self,
+        topic: &Topic<K, V>,
+    ) -> Result<(), BoxError> {
+        self.compare(topic.name(), |mut values| {
+            values.sort_unstable();
+            values
+        })
+    }
+
+    /// Whether each key has the same last value as when nothing goes wrong, however many values
+    /// come before it. Fit for tables, and for runs at least once whose results can be repeated.
+    ///
+    /// # Errors
+    ///
+    /// The first key whose last value is another.
+    pub fn same_last<K: Data, V: Data>(&self, topic: &Topic<K, V>) -> Result<(), BoxError> {
+        self.compare_any(topic.name(), |values| {
+            values.into_iter().next_back().into_iter().collect()
+        })
+    }
+
+    /// Whether no record is missing that comes out when nothing goes wrong.
+    ///
+    /// # Errors
+    ///
+    /// The first key that lacks a value.
+    pub fn at_least_once<K: Data, V: Data>(&self, topic: &Topic<K, V>) -> Result<(), BoxError> {
         let name = topic.name();
         let (ours, wanted) = (by_key(&self.outputs, name)?, by_key(&self.reference, name)?);
+        for (key, values) in wanted {
+            let found = ours.get(&key);
+            let is_there = |value| found.is_some_and(|found| found.contains(value));
+            if let Some(missing) = values.iter().find(|value| !is_there(value)) {
+                let (key, missing) = (show(key.as_deref()), show(*missing));
+                return Err(format!("`{name}`: key `{key}` lacks [{missing}]").into());
+            }
+        }
+        Ok(())
+    }
+
+    fn compare(&self, name: &str, view: impl Fn(Values<'_>) -> Values<'_>) -> Result<(), BoxError> {
+        if self.guarantee != Guarantee::ExactlyOnce {
+            return Err("a run at least once may double records: see `at_least_once`".into());
+        }
+        self.compare_any(name, view)
+    }
+
+    fn compare_any(
+        &self,
+        name: &str,
+        view: impl Fn(Values<'_>) -> Values<'_>,
+    ) -> Result<(), BoxError> {
+        let viewed = |outputs| -> Result<BTreeMap<_, _>, BoxError> {
+            let by_key = by_key(outputs, name)?.into_iter();
+            Ok(by_key.map(|(key, values)| (key, view(values))).collect())
+        };
+        let (ours, wanted) = (viewed(&self.outputs)?, viewed(&self.reference)?);
         if ours == wanted {
             return Ok(());
         }
         let keys = wanted.keys().chain(ours.keys());
         let differs = keys.into_iter().find(|key| ours.get(*key) != wanted.get(*key));
         let key = differs.expect("two maps that differ do so in a key");
-        let show = |values: Option<&Values<'_>>| {
-            let texts = values.into_iter().flatten().map(|value| match value {
-                Some(bytes) => String::from_utf8_lossy(bytes).escape_debug().to_string(),
-                None => "null".to_owned(),
-            });
-            texts.collect::<Vec<_>>().join(" ")
+        let list = |values: Option<&Values<'_>>| {
+            let values = values.into_iter().flatten();
+            values.map(|value| show(*value)).collect::<Vec<_>>().join(" ")
         };
-        let key_text = String::from_utf8_lossy(key.as_deref().unwrap_or(b"null")).into_owned();
-        let (got, want) = (show(ours.get(key)), show(wanted.get(key)));
-        Err(format!("`{name}`: key `{key_text}` has [{got}] in place of [{want}]").into())
+        let (got, want) = (list(ours.get(key)), list(wanted.get(key)));
+        let key = show(key.as_deref());
+        Err(format!("`{name}`: key `{key}` has [{got}] in place of [{want}]").into())
+    }
+}
+
+/// Bytes for people: text, or the number that eight bytes are.
+fn show(bytes: Option<&[u8]>) -> String {
+    let Some(bytes) = bytes else { return "null".to_owned() };
+    match <[u8; 8]>::try_from(bytes) {
+        Ok(number) if bytes[0] == 0 => i64::from_be_bytes(number).to_string(),
+        _ => String::from_utf8_lossy(bytes).escape_debug().to_string(),
     }
 }
 

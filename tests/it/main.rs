@@ -1,5 +1,7 @@
 //! Does the crate do what it promises, seen from outside? One binary, so that it links once.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 #[macro_use]
 #[path = "../contract/mod.rs"]
 mod contract;

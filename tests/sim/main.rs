@@ -3,6 +3,8 @@
 //! `MILLSTREAM_SEEDS` is the number of seeds of each pipeline (default: 50), `MILLSTREAM_FROM` the
 //! first one, `MILLSTREAM_SEED` the single one to repeat.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 mod pipelines;
 
 use std::ops::Range;

@@ -16,7 +16,9 @@ use super::random::Random;
 use crate::log::TopicPartition;
 use crate::log::memory::MemoryLog;
 use crate::state::backend::MemoryBackend;
-use crate::state::{Backend, ByteRange, Direction, OpenStores, StateError, StoreIndex, WriteBatch};
+use crate::state::{
+    Backend, ByteRange, Direction, OpenStores, StateError, StoreIndex, StoreSize, WriteBatch,
+};
 
 /// Names the changelog partition of a task's store.
 pub(super) type ChangelogOf = dyn Fn(&str, StoreIndex) -> Option<TopicPartition> + Send + Sync;
@@ -169,6 +171,10 @@ impl Backend for Opened {
 
     fn changelog_offset(&self, store: StoreIndex) -> Result<Option<i64>, StateError> {
         self.disk.with(&self.task, |files| files.now.changelog_offset(store))
+    }
+
+    fn size(&self, store: StoreIndex) -> StoreSize {
+        self.disk.with(&self.task, |files| files.now.size(store))
     }
 
     fn load(

@@ -1,6 +1,6 @@
 //! What happens next? Decided by a seed, the same on every machine.
 
-/// SplitMix64: good enough to choose among events.
+/// `SplitMix64`: good enough to choose among events.
 #[derive(Clone, Debug)]
 pub(super) struct Random(u64);
 

@@ -278,7 +278,7 @@ impl<'a> World<'a> {
         if let Some(violation) = self.violations.lock().expect("no panic while held").pop() {
             return Err(violation);
         }
-        if !is_busy || self.steps % 16 != 0 {
+        if !is_busy || !self.steps.is_multiple_of(16) {
             return Ok(());
         }
         if self.watched.is_empty() {
