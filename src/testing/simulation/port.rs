@@ -218,6 +218,15 @@ impl Admin for FaultyAdmin {
         self.inner.committed(group, partitions)
     }
 
+    fn committed_so_far(
+        &self,
+        group: &str,
+        partitions: &[PartitionId],
+    ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
+        self.port.ask()?;
+        self.inner.committed_so_far(group, partitions)
+    }
+
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
         self.port.ask()?;
         self.inner.offsets(wanted)

@@ -93,7 +93,9 @@ impl Process {
         let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
         let environment = Arc::new(TaskEnvironment::new(&config, topology.plan(), catalog));
         let token = Arc::new(Mutex::new(MemberToken::default()));
-        let parts = Parts { config, topology, environment, directory, clock, log, token };
+        let taken_ids = Arc::default();
+        let parts =
+            Parts { config, topology, environment, directory, clock, log, token, taken_ids };
         let rebalance = Rebalance::of_layout(&layout, parts.log.partitions());
         let membership = parts.log.join(membership_config(&parts.config, &layout))?;
         let (own, inbox) = Mailbox::new();
