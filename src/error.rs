@@ -299,18 +299,16 @@ impl fmt::Display for Error {
 }
 
 impl Error {
+    /// The message, and in brackets where it happened, as far as that is known.
     fn fmt_place(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.message)?;
-        if let Some(node) = &self.0.node {
-            write!(f, " in operator `{node}`")?;
-        }
-        if let Some(task) = &self.0.task {
-            write!(f, " of task {task}")?;
-        }
-        if let Some((partition, offset)) = &self.0.position {
-            write!(f, " at {partition} offset {offset}")?;
-        }
-        Ok(())
+        let Inner { message, node, task, position, .. } = &*self.0;
+        let node = node.as_ref().map(|node| format!("operator `{node}`"));
+        let task = task.as_ref().map(|task| format!("task {task}"));
+        let position =
+            position.as_ref().map(|(partition, offset)| format!("{partition} offset {offset}"));
+        let place: Vec<String> = [node, task, position].into_iter().flatten().collect();
+        f.write_str(message)?;
+        if place.is_empty() { Ok(()) } else { write!(f, " ({})", place.join(", ")) }
     }
 }
 

@@ -62,6 +62,11 @@ impl<K: Data, V: Data> KTable<K, V> {
     }
 
     /// Writes the changes to a topic; a deleted row is written as null.
+    ///
+    /// The keys of a windowed table are [`Windowed`](crate::Windowed): declare the topic with
+    /// [`TimeWindowedCodec`](crate::window::key::TimeWindowedCodec) or
+    /// [`SessionWindowedCodec`](crate::window::key::SessionWindowedCodec), or go by way of
+    /// [`updates`](Self::updates) and a `map` to keys of your own.
     pub fn to(&self, topic: &Topic<K, V>) {
         let topic_ref = TopicRef::External(topic.name_shared());
         let destination = Destination::Topic(topic_ref.clone());

@@ -315,7 +315,7 @@ impl<K: Data, V: Data> TestOutput<'_, K, V> {
     ///
     /// # Errors
     ///
-    /// A record cannot be decoded, or what stops the application.
+    /// The topology does not use the topic, a record cannot be decoded, or what stops the application.
     pub fn drain(&mut self) -> Result<Vec<Record<K, V>>> {
         let with_headers = self.drain_with_headers()?;
         Ok(with_headers.into_iter().map(|(record, _)| record).collect())
@@ -325,10 +325,11 @@ impl<K: Data, V: Data> TestOutput<'_, K, V> {
     ///
     /// # Errors
     ///
-    /// A record cannot be decoded, or what stops the application.
+    /// The topology does not use the topic, a record cannot be decoded, or what stops the application.
     pub fn drain_with_headers(&mut self) -> Result<Vec<(Record<K, V>, Headers)>> {
         self.driver.commit()?;
         let name = self.topic.name();
+        self.driver.count(name)?;
         let mut taken = Vec::new();
         for read in self.driver.log.read(name) {
             let place = self.driver.drained.entry((name.to_owned(), read.partition)).or_insert(-1);

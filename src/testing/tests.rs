@@ -88,7 +88,10 @@ fn an_undecodable_record_stops_skips_or_is_dead_lettered_by_policy() {
         let sent = driver.input(&raw).send(b"k".to_vec(), vec![0xff], Timestamp::ZERO);
         if policy == ErrorPolicy::Fail {
             let error = sent.unwrap_err().to_string();
-            assert!(error.contains("words-0 offset 0"), "{error}");
+            assert!(
+                error.contains("skip or dead-letter (task 0_0, words-0 offset 0): "),
+                "{error}"
+            );
             continue;
         }
         sent.unwrap();
@@ -125,4 +128,15 @@ fn rows_of_windows_and_sessions_are_shown_with_their_bounds() {
     let session = Windowed::new(key(), Window::new(at(3), at(12)));
     assert_eq!(sessions, [(session, 3, at(12))]);
     driver.window_store::<String, i64>("sessions").unwrap_err();
+}
+
+#[test]
+fn a_topic_that_the_pipeline_does_not_use_is_an_error() {
+    let elsewhere = Topic::<String, i64>::plain("elsewhere");
+    let mut driver = TopologyTestDriver::new(&word_count());
+    let sent = driver.input(&elsewhere).send("k".into(), 1, Timestamp::ZERO).unwrap_err();
+    let drained = driver.output(&elsewhere).drain().unwrap_err();
+    for error in [sent, drained] {
+        assert_eq!(error.to_string(), "the topology does not use topic `elsewhere`");
+    }
 }

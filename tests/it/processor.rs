@@ -377,7 +377,7 @@ fn an_error_at_initialisation_stops_the_application() {
     builder.stream(&numbers()).process(|| Refuses).to(&results());
     let mut driver = with_policy(&builder.build().unwrap(), ErrorPolicy::Skip);
     let refused = driver.commit().unwrap_err().to_string();
-    assert!(refused.contains("cannot be initialised of task 0_0: no licence"), "{refused}");
+    assert!(refused.contains("cannot be initialised (task 0_0): no licence"), "{refused}");
 }
 
 /// Multiplies values, which is all that it can do.

@@ -178,7 +178,7 @@ fn an_error_of_a_timer_stops_or_is_passed_over_by_policy() {
     send(&mut driver, "fail", FAIL, 0);
     let stopped = driver.advance(TEN).unwrap_err().to_string();
     assert!(stopped.contains("the spring is broken"), "{stopped}");
-    assert!(stopped.contains("`KSTREAM-PROCESSOR-0000000001` of task 0_0"), "{stopped}");
+    assert!(stopped.contains("`KSTREAM-PROCESSOR-0000000001`, task 0_0"), "{stopped}");
 
     let config = Config::builder("test", "").on_error(ErrorPolicy::Skip).build().unwrap();
     let mut driver = TopologyTestDriver::with_config(&topology, config);
