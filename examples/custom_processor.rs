@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn a_silent_machine_is_reported_once_and_again_when_it_is_back() {
         let mut driver = TopologyTestDriver::new(&topology().unwrap());
-        let mut beat = |driver: &mut TopologyTestDriver, machine, ms| {
+        let beat = |driver: &mut TopologyTestDriver, machine, ms| {
             driver.input(&beats()).send(machine, 0, at(ms)).unwrap();
         };
         beat(&mut driver, 7, 1_000);

@@ -141,6 +141,36 @@ pub trait Processor<K, V, K2, V2>: 'static {
     fn close(&mut self) {}
 }
 
+/// One of several processors, chosen by the supplier.
+impl<K, V, K2, V2, P> Processor<K, V, K2, V2> for Box<P>
+where
+    P: Processor<K, V, K2, V2> + ?Sized,
+{
+    fn init(&mut self, cx: &mut ProcessorContext<'_, K2, V2>) -> Result<(), BoxError> {
+        P::init(self, cx)
+    }
+
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, K2, V2>,
+        record: Record<K, V>,
+    ) -> Result<(), BoxError> {
+        P::process(self, cx, record)
+    }
+
+    fn punctuate(
+        &mut self,
+        cx: &mut ProcessorContext<'_, K2, V2>,
+        punctuation: Punctuation,
+    ) -> Result<(), BoxError> {
+        P::punctuate(self, cx, punctuation)
+    }
+
+    fn close(&mut self) {
+        P::close(self);
+    }
+}
+
 /// As [`Processor`], but unable to change keys, so that nothing behind it repartitions.
 ///
 /// Given to [`KStream::process_values`](crate::KStream::process_values).

@@ -334,20 +334,30 @@ impl<K: Data + Eq + Hash, V: Data> SessionStore<K, V> {
     ///
     /// # Errors
     ///
-    /// The store cannot be changed.
+    /// The store cannot be changed, or the session ends before it starts.
     pub fn put(&self, key: &K, session: Window, value: V, timestamp: Timestamp) -> Result<()> {
+        if session.end < session.start {
+            let Window { start, end } = session;
+            let message = format!("a session from {start} to {end} ends before it starts");
+            return Err(Error::new(ErrorKind::Fatal, message));
+        }
         let mut store = self.readable()?;
         store.expire(floor(session.end, self.retention), None)?;
         store.put(key, session, Some(value), timestamp)
     }
 
-    /// Deletes a session.
+    /// Deletes a session; returns the value it had.
     ///
     /// # Errors
     ///
     /// The store cannot be changed.
-    pub fn remove(&self, key: &K, session: Window) -> Result<()> {
-        self.readable()?.remove(key, session)
+    pub fn remove(&self, key: &K, session: Window) -> Result<Option<V>> {
+        let mut store = self.readable()?;
+        let value = store.get(key, session)?.map(|(value, _)| value.clone());
+        if value.is_some() {
+            store.remove(key, session)?;
+        }
+        Ok(value)
     }
 
     /// The sessions of a key that end at `earliest_end` or after and start at `latest_start` or

@@ -136,6 +136,7 @@ impl TopologyTestDriver {
     /// # Errors
     ///
     /// What stops the application.
+    #[doc(alias = "advanceWallClockTime")]
     pub fn advance(&mut self, by: Duration) -> Result<()> {
         self.started()?;
         self.clock.advance(by);

@@ -304,7 +304,8 @@ fn an_error_of_a_store_ends_the_task_whatever_the_policy_and_the_processors_say(
         cx.forward(record);
         Ok(())
     };
-    let stream = builder.stream(&numbers()).process(move || each(forward));
+    let boxed = move || Box::new(each(forward)) as Box<dyn Processor<_, _, _, _>>;
+    let stream = builder.stream(&numbers()).process(boxed);
     stream.process_with(Processed::new().stores(store), careless).to(&results());
     let mut driver = with_policy(&builder.build().unwrap(), ErrorPolicy::Skip);
     let ended = driver.input(&numbers()).send("a".into(), 3, at(0)).unwrap_err().to_string();

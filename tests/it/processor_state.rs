@@ -303,7 +303,8 @@ fn sessions_are_found_put_removed_and_leave() {
             let (mut session, mut sum) = (Window::new(timestamp, end), value);
             for (found, value) in store.find(&key, timestamp, end)? {
                 assert_eq!(store.get(&key, found)?, Some(value));
-                store.remove(&key, found)?;
+                assert_eq!(store.remove(&key, found)?, Some(value));
+                assert_eq!(store.remove(&key, found)?, None);
                 session = session.merge(found);
                 sum += value;
             }

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use millstream::log::memory::MemoryLog;
 use millstream::processor::{Cancellable, Processor, ProcessorContext, Punctuation};
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    BoxError, Config, ErrorPolicy, PunctuationType, Record, StreamsBuilder, Timestamp, Topology,
+    App, BoxError, Config, ErrorPolicy, PunctuationType, Record, StreamsBuilder, Timestamp,
+    Topology,
 };
 
 use crate::processor::{at, drain, numbers, results, rows, send};
@@ -207,4 +209,23 @@ fn a_task_that_starts_again_sets_its_timers_again_and_remembers_stream_time() {
     assert_eq!(drain(&mut timed), []);
     advance(&mut timed, 1);
     assert_eq!(drain(&mut timed), rows([("tick0", 17, 17)]));
+}
+
+#[test]
+fn the_wall_clock_fires_in_a_running_application_without_any_record() {
+    const PATIENCE: Duration = Duration::from_secs(30);
+    let log = MemoryLog::new();
+    log.create_topic("numbers", 1);
+    log.create_topic("results", 1);
+    let directory = std::env::temp_dir().join(format!("millstream-timers-{}", std::process::id()));
+    let config = Config::builder("timers", "in-process").state_dir(&directory);
+    let config = config.commit_interval(TEN).build().unwrap();
+    let topology = topology(PunctuationType::WallClock, None);
+    let app = App::builder(&topology, config).log(log.clone()).start().unwrap();
+    let has_ticked = log.wait_until(PATIENCE, || log.read("results").len() >= 3);
+    assert!(has_ticked, "{:?}", app.error());
+    assert!(app.close(PATIENCE), "{:?}", app.error());
+    let times: Vec<_> = log.read("results").iter().map(|record| record.timestamp).collect();
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+    std::fs::remove_dir_all(directory).unwrap();
 }

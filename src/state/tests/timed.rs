@@ -176,3 +176,26 @@ fn window_is_updated_in_place() {
     assert_eq!(sent.len(), 1);
     assert_eq!((sent[0].0, &sent[0].2), (at(4), &Some(2_u64.to_be_bytes().to_vec())));
 }
+
+#[test]
+fn the_latest_time_is_that_of_what_is_committed() {
+    let backend = memory();
+    let mut store = windows(&backend, Duplicates::Replaced);
+    store.put(&"b".to_owned(), at(7), Some(1), at(9)).unwrap();
+    assert_eq!(store.latest_stored().unwrap(), None);
+    commit(&mut store, &backend);
+    store.put(&"a".to_owned(), at(300), Some(1), at(300)).unwrap();
+    store.put(&"z".to_owned(), at(2), Some(1), at(400)).unwrap();
+    assert_eq!(store.latest_stored().unwrap(), Some(at(7)));
+    commit(&mut store, &backend);
+    assert_eq!(store.latest_stored().unwrap(), Some(at(300)));
+    store.put(&"a".to_owned(), at(300), None, at(500)).unwrap();
+    commit(&mut store, &backend);
+    assert_eq!(store.latest_stored().unwrap(), Some(at(7)));
+
+    let backend = memory();
+    let mut store = sessions(&backend);
+    store.put(&"a".to_owned(), Window::new(at(1), at(5)), Some(1), at(9)).unwrap();
+    commit(&mut store, &backend);
+    assert_eq!(store.latest_stored().unwrap(), Some(at(5)));
+}
