@@ -20,3 +20,4 @@ mod stream_joins;
 mod tables;
 mod windows;
 mod windows_kept;
+mod windows_model;

@@ -2,8 +2,8 @@
 
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    Emit, KGroupedStream, KTable, SessionWindows, SlidingWindows, StreamsBuilder, TimeWindows,
-    Windowed,
+    Emit, KGroupedStream, KTable, Materialized, SessionWindows, SlidingWindows, StreamsBuilder,
+    TimeWindows, Windowed,
 };
 
 use crate::shorthand::{
@@ -216,11 +216,16 @@ fn an_old_record_that_touches_a_live_session_extends_it_backward() {
 }
 
 #[test]
-fn a_closed_session_is_not_revived() {
-    let mut driver = driver(|b| emit_windowed(&sessions(b, 0, Emit::EachUpdate)));
+fn a_closed_session_is_not_revived_however_long_it_is_kept() {
+    let mut driver = driver(|b| {
+        let windowed = by_key(b).windowed_by(SessionWindows::gap(ms(5)));
+        let store = Materialized::named("sessions").retention(ms(1_000));
+        emit_windowed(&windowed.reduce_with(store, |total, value: String| total.push_str(&value)));
+    });
     send(&mut driver, "in", "a=p@0 b=x@6");
     drain(&mut driver, "out");
     assert_eq!(pass(&mut driver, "a=q@4"), "[a@4/4]=q@4");
+    assert_eq!(driver.session_store::<String, String>("sessions").unwrap().len(), 3);
 }
 
 #[test]

@@ -207,9 +207,9 @@ fn on_close_sessions_that_were_open_in_a_crash_come_out_once() {
             let mut driver = uncommitted(guarantee, |b| {
                 emit_windowed(&sessions(b, 0, Emit::OnWindowClose));
             });
-            assert_eq!(pass(&mut driver, "a=p@0 b=q@6"), "[a@0/0]=p@0");
+            assert_eq!(pass(&mut driver, "a=p@0 b=q@6 c=s@7"), "[a@0/0]=p@0");
             blow(&mut driver);
-            assert_eq!(pass(&mut driver, "b=r@9 c=x@99"), "[b@6/9]=qr@9");
+            assert_eq!(pass(&mut driver, "b=r@9 d=x@99"), "[c@7/7]=s@7 [b@6/9]=qr@9");
         }
     }
 }
