@@ -82,12 +82,6 @@
 //! - `bincode`: the positional codec of the `bincode` crate, for those who accept its rules for
 //!   schema changes.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "contracts of processors and timers stand before their operators"
-)]
-
 pub mod config;
 #[cfg(doc)]
 pub mod doc;

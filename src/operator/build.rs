@@ -100,8 +100,6 @@ pub(crate) type Shared<S> = Rc<RefCell<S>>;
 pub(crate) struct TaskBuilder {
     /// The task's name, printed `0_3`.
     pub(crate) task: Arc<str>,
-    /// The partition that the task works on.
-    pub(crate) partition: u32,
     handles: HashMap<Arc<str>, StoreHandle>,
     shared: HashMap<NodeId, Box<dyn Any>>,
     saved_times: HashMap<NodeId, Timestamp>,
@@ -140,18 +138,10 @@ impl TaskBuilder {
     /// its operators' times.
     pub(crate) fn new(
         task: Arc<str>,
-        partition: u32,
         handles: HashMap<Arc<str>, StoreHandle>,
         saved_times: HashMap<NodeId, Timestamp>,
     ) -> Self {
-        Self {
-            task,
-            partition,
-            handles,
-            shared: HashMap::new(),
-            saved_times,
-            parts: TaskParts::default(),
-        }
+        Self { task, handles, shared: HashMap::new(), saved_times, parts: TaskParts::default() }
     }
 
     /// What this node was built as, building it on the first call: for nodes with several inputs.

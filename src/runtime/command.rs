@@ -45,7 +45,7 @@ pub(crate) enum Report {
     /// The task is closed and, unless it was abandoned, committed.
     Closed { task: TaskId, backend: Option<Box<dyn Backend>> },
     /// The task was closed without a commit, because its worker's commit failed.
-    Lost { task: TaskId, worker: WorkerId, is_fenced: bool, backend: Option<Box<dyn Backend>> },
+    Lost { task: TaskId, backend: Option<Box<dyn Backend>> },
     /// These offsets are committed.
     Committed(Vec<(PartitionId, i64)>),
     /// The worker cannot go on.

@@ -190,7 +190,7 @@ impl Instance {
                     self.opening -= 1;
                     self.to_worker.send(Command::Start(task)).expect("the worker is held here");
                 }
-                Report::Lost { task, backend, .. } => {
+                Report::Lost { task, backend } => {
                     self.opening += 1;
                     let command = RestoreCommand::Open { task, backend, is_anew: false };
                     self.to_restorer.send(command).expect("the restorer is held here");

@@ -30,7 +30,7 @@ pub(crate) fn build(
     let backend: SharedBackend = Rc::new(RefCell::new(backend));
     let handles = handles(environment, id, &backend);
     let times = node_times(environment, &inputs);
-    let mut builder = TaskBuilder::new(id.to_string().into(), id.partition, handles, times);
+    let mut builder = TaskBuilder::new(id.to_string().into(), handles, times);
     let mut queues = Vec::new();
     for (node, partition, _) in environment.inputs(id)? {
         let source = topology.source(node).build(&mut builder);

@@ -337,21 +337,19 @@ impl Worker {
         if let Err(failure) = &advanced {
             self.meters.commit_failed(failure);
         }
-        let is_fenced = match advanced {
+        match advanced {
             Ok(None) => return Ok(()),
             Ok(Some(committed)) => return self.settle(committed),
             Err(CommitFailure::Fatal(why)) => return Err(Error::new(ErrorKind::Fatal, why)),
             Err(CommitFailure::Fenced(why)) => {
                 tracing::warn!(worker = self.setup.id.0, why, "fenced: tasks are given up");
-                true
             }
             Err(CommitFailure::Restart(why)) => {
                 tracing::warn!(worker = self.setup.id.0, why, "tasks start again");
-                false
             }
-        };
+        }
         self.last_commit = now.instant;
-        self.lose_all(is_fenced);
+        self.lose_all();
         // Ends the transaction that is left open, behind which no one could read on: tasks would
         // wait for it to be restored, here or elsewhere.
         self.committer.ensure_producer(&mut *self.client);
@@ -411,7 +409,7 @@ impl Worker {
         if task.is_dirty() || self.committer.has_prepared(id) {
             self.closing.insert(id);
             self.committer.reset();
-            self.lose_all(false);
+            self.lose_all();
             return self.committer.ensure_producer(&mut *self.client);
         }
         self.closing.remove(&id);
@@ -420,7 +418,7 @@ impl Worker {
     }
 
     /// Closes every task without a commit, to be started again, here or elsewhere.
-    fn lose_all(&mut self, is_fenced: bool) {
+    fn lose_all(&mut self) {
         self.outbox.discard();
         let closing = std::mem::take(&mut self.closing);
         for id in self.tasks.keys().copied().collect::<Vec<_>>() {
@@ -428,7 +426,7 @@ impl Worker {
             if closing.contains(&id) {
                 self.report(Report::Closed { task: id, backend });
             } else {
-                self.report(Report::Lost { task: id, worker: self.setup.id, is_fenced, backend });
+                self.report(Report::Lost { task: id, backend });
             }
         }
     }
@@ -436,7 +434,7 @@ impl Worker {
     /// Closes every task without a commit after the worker has failed.
     pub(crate) fn abandon_all(&mut self) {
         self.committer.reset();
-        self.lose_all(false);
+        self.lose_all();
     }
 
     /// Hands over, once in a while, what the tasks have counted.

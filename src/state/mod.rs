@@ -112,12 +112,6 @@ pub(crate) struct Stamped<V> {
     pub(crate) timestamp: Timestamp,
 }
 
-impl<V> Stamped<V> {
-    pub(crate) const fn new(value: V, timestamp: Timestamp) -> Self {
-        Self { value, timestamp }
-    }
-}
-
 impl From<StateError> for Error {
     #[cold]
     fn from(error: StateError) -> Self {

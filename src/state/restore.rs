@@ -93,7 +93,8 @@ impl Restore {
     }
 
     /// The offset of the next record that a store needs.
-    pub(crate) fn next_position(&self, store: StoreIndex) -> Option<i64> {
+    #[cfg(test)]
+    pub(super) fn next_position(&self, store: StoreIndex) -> Option<i64> {
         self.stores.get(&store).map(|store| store.position)
     }
 

@@ -109,19 +109,6 @@ impl<K: Data + Eq + Hash, V: Data> SessionStore<K, V> {
         Ok(self.rows.latest_stored()?.map(Timestamp::from_millis))
     }
 
-    /// Shows the sessions whose ends lie in a range, both bounds included, in the order of end and
-    /// key bytes, until the visitor breaks.
-    pub(crate) fn scan_by_time(
-        &self,
-        (from, to): (Timestamp, Timestamp),
-        visit: &mut VisitKeySession<'_, K, V>,
-    ) -> Result<()> {
-        let range = (from.as_millis(), to.as_millis());
-        self.rows.scan_by_time(range, &mut |key, place, value, timestamp| {
-            visit(key, session_of(place), value, timestamp)
-        })
-    }
-
     /// Shows the sessions of a range of keys, in the order of key bytes, end and start, until the
     /// visitor breaks.
     pub(crate) fn scan(

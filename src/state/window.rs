@@ -91,18 +91,6 @@ impl<K: Data + Eq + Hash, V: Data> WindowStore<K, V> {
         self.rows.put(key, place, Some(value), start)
     }
 
-    /// Deletes the `count` values of a key and start that were added last, with tombstones.
-    pub(crate) fn remove_last(&mut self, key: &K, start: Timestamp, count: usize) -> Result<()> {
-        debug_assert_eq!(self.duplicates, Duplicates::Retained, "others are put");
-        for _ in 0..count {
-            let last = self.rows.last_second(key, start.as_millis())?;
-            let Some(second) = last else { break };
-            let place = Place { time: start.as_millis(), second };
-            self.rows.put(key, place, None, start)?;
-        }
-        Ok(())
-    }
-
     /// The value of a window.
     pub(crate) fn get(&mut self, key: &K, start: Timestamp) -> Result<Option<(&V, Timestamp)>> {
         self.rows.get(key, window(start))

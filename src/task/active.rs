@@ -168,10 +168,6 @@ impl Task {
         self.parts.store(name)
     }
 
-    pub(crate) fn stream_time(&self) -> Timestamp {
-        self.stream_time
-    }
-
     /// Takes a fetched batch of one of the task's partitions.
     pub(crate) fn enqueue(&mut self, batch: RecordBatch) {
         let partition = batch.partition();

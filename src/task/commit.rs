@@ -100,11 +100,6 @@ impl Committer {
         }
     }
 
-    /// Whether a commit is under way.
-    pub(crate) fn is_committing(&self) -> bool {
-        self.commit.is_some()
-    }
-
     /// Whether records may be sent now.
     pub(crate) fn can_send(&self) -> bool {
         self.producer == Producer::Ready && self.commit.is_none() && self.failure.is_none()

@@ -73,10 +73,6 @@ impl TaskEnvironment {
         self.parts.get(task.subtopology.index()).expect("a task is one of a known sub-topology")
     }
 
-    pub(crate) fn parts(&self) -> &[Subtopology] {
-        &self.parts
-    }
-
     /// The topic's name in the log.
     pub(crate) fn topic_name(&self, topic: &TopicRef) -> Arc<str> {
         topic.resolve(&self.application_id)

@@ -316,7 +316,8 @@ impl<K: Data, V: Data> TestOutput<'_, K, V> {
     ///
     /// # Errors
     ///
-    /// The topology does not use the topic, a record cannot be decoded, or what stops the application.
+    /// The topology does not use the topic, a record cannot be decoded, or what stops the
+    /// application.
     pub fn drain(&mut self) -> Result<Vec<Record<K, V>>> {
         let with_headers = self.drain_with_headers()?;
         Ok(with_headers.into_iter().map(|(record, _)| record).collect())
@@ -326,7 +327,8 @@ impl<K: Data, V: Data> TestOutput<'_, K, V> {
     ///
     /// # Errors
     ///
-    /// The topology does not use the topic, a record cannot be decoded, or what stops the application.
+    /// The topology does not use the topic, a record cannot be decoded, or what stops the
+    /// application.
     pub fn drain_with_headers(&mut self) -> Result<Vec<(Record<K, V>, Headers)>> {
         self.driver.commit()?;
         let name = self.topic.name();

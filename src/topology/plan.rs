@@ -25,11 +25,6 @@ impl NodeId {
     pub const fn index(self) -> usize {
         self.0 as usize
     }
-
-    #[cfg(test)]
-    pub(crate) const fn from_index(index: u32) -> Self {
-        Self(index)
-    }
 }
 
 /// The topic that a source reads or a sink writes.
@@ -219,11 +214,6 @@ impl Plan {
     /// One node.
     pub fn node(&self, id: NodeId) -> &Node {
         self.nodes.get(id.index()).expect("an id comes from this plan")
-    }
-
-    /// Lets the DSL refine a node that it has just added.
-    pub(crate) fn node_mut(&mut self, id: NodeId) -> &mut Node {
-        self.nodes.get_mut(id.index()).expect("an id comes from this plan")
     }
 
     /// The stores, in the order in which they were added.

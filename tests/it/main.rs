@@ -1,6 +1,9 @@
 //! Does the crate do what it promises, seen from outside? One binary, so that it links once.
 
 #![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+#![allow(clippy::float_cmp, reason = "metrics are read as f64, and these are whole numbers")]
+#![allow(clippy::format_push_string, reason = "values that tell what was done to them are short")]
+#![allow(clippy::ptr_arg, reason = "functions that are given in place of closures over &String")]
 
 #[macro_use]
 #[path = "../contract/mod.rs"]

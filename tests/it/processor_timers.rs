@@ -11,6 +11,7 @@ use millstream::{
 };
 
 use crate::processor::{at, drain, numbers, results, rows, send};
+use crate::scratch::ScratchDir;
 
 const TEN: Duration = Duration::from_millis(10);
 
@@ -217,8 +218,8 @@ fn the_wall_clock_fires_in_a_running_application_without_any_record() {
     let log = MemoryLog::new();
     log.create_topic("numbers", 1);
     log.create_topic("results", 1);
-    let directory = std::env::temp_dir().join(format!("millstream-timers-{}", std::process::id()));
-    let config = Config::builder("timers", "in-process").state_dir(&directory);
+    let directory = ScratchDir::new();
+    let config = Config::builder("timers", "in-process").state_dir(directory.path());
     let config = config.commit_interval(TEN).build().unwrap();
     let topology = topology(PunctuationType::WallClock, None);
     let app = App::builder(&topology, config).log(log.clone()).start().unwrap();
@@ -227,5 +228,4 @@ fn the_wall_clock_fires_in_a_running_application_without_any_record() {
     assert!(app.close(PATIENCE), "{:?}", app.error());
     let times: Vec<_> = log.read("results").iter().map(|record| record.timestamp).collect();
     assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
-    std::fs::remove_dir_all(directory).unwrap();
 }

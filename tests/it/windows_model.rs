@@ -140,7 +140,7 @@ fn table(b: &StreamsBuilder, kind: Kind, grace: u64) -> KTable<Windowed<String>,
     }
 }
 
-/// SplitMix64.
+/// The generator `SplitMix64`.
 struct Random(u64);
 
 impl Random {

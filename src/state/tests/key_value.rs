@@ -22,7 +22,7 @@ fn add(store: &mut KeyValueStore<String, u64>, key: &str, amount: u64, time: i64
             row.value += amount;
             row.timestamp = row.timestamp.max(at(time));
         }
-        None => *row = Some(Stamped::new(amount, at(time))),
+        None => *row = Some(Stamped { value: amount, timestamp: at(time) }),
     };
     store.update(&key.to_owned(), change).unwrap();
 }

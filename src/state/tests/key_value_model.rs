@@ -70,7 +70,7 @@ impl Run {
                 Some(row) => Some(row.value + 1),
                 None => Some(1),
             }
-            .map(|value| *row = Some(Stamped::new(value, time)))
+            .map(|value| *row = Some(Stamped { value, timestamp: time }))
         };
         let kept = self.store.update(&key.to_owned(), |row| {
             let kept = change(row);

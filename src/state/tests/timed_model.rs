@@ -75,7 +75,7 @@ impl Run {
     fn update(&mut self, key: &str, place: Place, stamp: Timestamp) {
         let add = |row: &mut Option<Stamped<u64>>| {
             let value = row.as_ref().map_or(0, |row| row.value) + 1;
-            *row = (value < 4).then_some(Stamped::new(value, stamp));
+            *row = (value < 4).then_some(Stamped { value, timestamp: stamp });
         };
         self.store.update(&key.to_owned(), place, add).unwrap();
         if place.time < self.floor {
