@@ -194,7 +194,7 @@ fn missing_outputs(written: &[String], admin: &dyn Admin) -> Result<Vec<BoxError
     Ok(missing.map(|(topic, _)| problem(topic).into()).collect())
 }
 
-fn parts(
+pub(super) fn parts(
     config: Arc<Config>,
     topology: Topology,
     log: Arc<dyn Log>,

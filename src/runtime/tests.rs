@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
+mod turns;
+
 use super::{App, AppState, FailureAction};
 use crate::log::memory::MemoryLog;
 use crate::{Config, Guarantee, Headers, StreamsBuilder, Timestamp, Topic, Topology};

@@ -305,7 +305,7 @@ impl Worker {
         let uncommitted = || self.tasks.values().map(Task::uncommitted_bytes).sum::<usize>();
         let is_due = elapsed >= config.commit_interval
             || self.commit_asked
-            || !self.closing.is_empty()
+            || self.closing.iter().any(|id| self.tasks.get(id).is_some_and(Task::is_dirty))
             || !self.tasks.values().all(Task::may_process)
             || self.tasks.values().any(Task::wants_commit)
             || self.outbox.is_full()
@@ -371,14 +371,12 @@ impl Worker {
         Ok(())
     }
 
-    /// Closes tasks that are to close and have nothing uncommitted.
+    /// Closes tasks that are to close and have nothing uncommitted. They do not wait until the other
+    /// tasks have nothing to commit either, which may be never.
     fn close_settled(&mut self) {
-        if self.closing.is_empty() || !self.committer.is_idle() {
-            return;
-        }
         for id in std::mem::take(&mut self.closing) {
             match self.tasks.get(&id) {
-                Some(task) if task.is_dirty() => {
+                Some(task) if task.is_dirty() || self.committer.has_prepared(id) => {
                     self.closing.insert(id);
                 }
                 Some(_) => {

@@ -175,3 +175,31 @@ fn tasks_that_do_not_move_go_on_while_processes_come_and_go() {
 fn tasks_that_do_not_move_go_on_where_the_broker_assigns() {
     grow_and_shrink("resize-848", Consumer);
 }
+
+/// A static member that is back before its session ends keeps its tasks, and the others theirs.
+fn restart_static_member(name: &str, protocol: GroupProtocol) {
+    let _alone = alone();
+    let mut world = World::new(name, ExactlyOnce, protocol);
+    for (process, machine) in [("a", "1"), ("b", "2"), ("c", "3")] {
+        world.start_as(process, machine, Some(process));
+    }
+    let start = world.await_run_by(&["a", "b", "c"]);
+    world.terminate("b");
+    world.start_as("b2", "2", Some("b"));
+    world.await_run_by(&["a", "b2", "c"]);
+    let killed = world.kill_9("b2");
+    world.start_as("b3", "2", Some("b"));
+    world.recovered("b2", killed);
+    world.await_run_by(&["a", "b3", "c"]);
+    let seen = world.finish();
+    for (task, runners) in runners(&seen[start..]) {
+        let is_kept = runners.len() == 1 || runners.iter().all(|name| name.starts_with('b'));
+        assert!(is_kept, "{task} moved: {runners:?}");
+    }
+    assert_unmoved_go_on(name, &seen[start..]);
+}
+
+#[test]
+fn a_static_member_keeps_its_tasks_over_a_restart() {
+    restart_static_member("static", CooperativeSticky);
+}

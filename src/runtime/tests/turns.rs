@@ -1,0 +1,232 @@
+//! A worker and a restorer, turned by hand: what a turn must never do.
+
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, Sender, unbounded};
+
+use super::*;
+use crate::group::WorkerId;
+use crate::log::{
+    ClientConfig, CommittedOffset, End, HeadersView, Isolation, Log, LogClient, MemberToken,
+    OpenBatch, PartitionId, TopicPartition,
+};
+use crate::runtime::app::{parts, prepare_topics};
+use crate::runtime::command::{Command, OpenedTask, Report};
+use crate::runtime::instance::Parts;
+use crate::runtime::restorer::{RestoreCommand, Restorer};
+use crate::runtime::worker::Worker;
+use crate::task::metadata::CommitMetadata;
+use crate::time::ManualClock;
+use crate::topology::TaskId;
+
+/// More turns than anything needs that does not wait for time to pass.
+const TURNS: usize = 1_000;
+/// Whoever waits for the end of an abandoned transaction waits for ever: time stands still.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3_600);
+
+/// One process whose time stands still.
+struct Process {
+    log: MemoryLog,
+    parts: Parts,
+    worker: Worker,
+    restorer: Restorer,
+    to_worker: Sender<Command>,
+    to_restorer: Sender<RestoreCommand>,
+    reports: Receiver<Report>,
+    fed: u32,
+}
+
+fn task(text: &str) -> TaskId {
+    text.parse().unwrap()
+}
+
+impl Process {
+    fn new() -> Self {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
+        let log = MemoryLog::with_clock(Arc::clone(&clock) as _);
+        log.create_topic("words", 4);
+        log.create_topic("counts", 2);
+        let config = Config {
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            commit_interval: Duration::ZERO,
+            ..config(Guarantee::ExactlyOnce)
+        };
+        prepare_topics(&word_count(), &config, &*log.admin()).unwrap();
+        let shared = Arc::new(log.clone());
+        let metrics = crate::metrics::Metrics::new("app", None);
+        let parts = parts(Arc::new(config), word_count(), shared, clock, metrics).unwrap();
+        let (sender, reports) = unbounded();
+        let report_to =
+            |sender: Sender<Report>| Box::new(move |report| sender.send(report).unwrap());
+        let (to_worker, commands) = unbounded();
+        let worker = parts.worker(WorkerId(0), commands, report_to(sender.clone())).unwrap();
+        let (to_restorer, commands) = unbounded();
+        let restorer = parts.restorer(commands, report_to(sender)).unwrap();
+        Self { log, parts, worker, restorer, to_worker, to_restorer, reports, fed: 0 }
+    }
+
+    fn partition(&self, topic: &str, partition: u32) -> PartitionId {
+        self.log.partitions().id(&TopicPartition::new(topic, partition))
+    }
+
+    /// Turns worker and restorer until there is a report that `is_wanted`; `between` happens
+    /// before every turn.
+    fn turn_until<T>(
+        &mut self,
+        mut between: impl FnMut(&mut Self),
+        mut is_wanted: impl FnMut(Report) -> Option<T>,
+    ) -> T {
+        for _ in 0..TURNS {
+            between(self);
+            self.worker.turn().unwrap();
+            self.restorer.turn();
+            while let Ok(report) = self.reports.try_recv() {
+                if let Some(wanted) = is_wanted(report) {
+                    return wanted;
+                }
+            }
+        }
+        panic!("nothing of the kind was reported in {TURNS} turns");
+    }
+
+    fn open(&mut self, id: TaskId) -> Box<OpenedTask> {
+        let command = RestoreCommand::Open { task: id, backend: None, is_anew: true };
+        self.to_restorer.send(command).unwrap();
+        self.turn_until(
+            |_| {},
+            |report| match report {
+                Report::Opened(opened) if opened.id == id => Some(opened),
+                _ => None,
+            },
+        )
+    }
+
+    fn start(&mut self, id: TaskId) {
+        let opened = self.open(id);
+        self.to_worker.send(Command::Start(opened)).unwrap();
+    }
+
+    /// One more record in this partition of the input.
+    fn feed(&mut self, partition: u32) {
+        let at = Timestamp::from_millis(i64::from(self.fed));
+        self.fed += 1;
+        let headers = Headers::new();
+        self.log.produce("words", Some(partition), at, Some(b"n"), Some(b"word"), &headers);
+    }
+}
+
+#[test]
+fn a_task_closes_though_its_neighbour_always_has_something_to_commit() {
+    let mut process = Process::new();
+    for id in ["0_0", "0_1"] {
+        process.start(task(id));
+    }
+    process.feed(0);
+    process.turn_until(
+        |process| process.feed(1),
+        |report| matches!(report, Report::Committed(_)).then_some(()),
+    );
+    process.to_worker.send(Command::Close(task("0_0"))).unwrap();
+    let closed = process.turn_until(
+        |process| process.feed(1),
+        |report| match report {
+            Report::Closed { task, .. } => Some(task),
+            _ => None,
+        },
+    );
+    assert_eq!(closed, task("0_0"));
+}
+
+#[test]
+fn a_refused_commit_leaves_no_transaction_open_for_its_tasks_to_wait_for() {
+    let mut process = Process::new();
+    process.start(task("1_0"));
+    let changelog = process.partition("app-counts-changelog", 0);
+    let repartition = TopicPartition::new("app-counts-repartition", 0);
+    process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
+    let stranger = MemberToken {
+        group: "app".into(),
+        member_id: "expelled".into(),
+        generation: 1,
+        instance_id: None,
+    };
+    *process.parts.token.lock().unwrap() = stranger;
+    let (topic, at) = (&*repartition.topic, Timestamp::ZERO);
+    let word = rmp_serde::to_vec("word").unwrap();
+    process.log.produce(topic, Some(0), at, Some(b"word"), Some(&word), &Headers::new());
+    process.turn_until(
+        |_| {},
+        |report| match report {
+            Report::Lost { task, .. } => Some(task),
+            _ => None,
+        },
+    );
+    let ends = process.log.admin().offsets(&[(changelog, crate::log::OffsetSpec::End)]).unwrap();
+    assert_ne!(ends, [0], "the refused transaction has written to the changelog");
+    *process.parts.token.lock().unwrap() = MemberToken::default();
+    let command = RestoreCommand::Open { task: task("1_0"), backend: None, is_anew: false };
+    process.to_restorer.send(command).unwrap();
+    process.turn_until(|_| {}, |report| matches!(report, Report::Opened(_)).then_some(()));
+}
+
+/// A process that died in the middle of a transaction: it had claimed `1_0`, and has written to the
+/// changelog since.
+fn dead_owner(process: &Process, leaves_offsets: bool) -> Box<dyn LogClient> {
+    let mut client = process
+        .log
+        .client(ClientConfig {
+            client_id: "dead".into(),
+            isolation: Isolation::ReadCommitted,
+            transactional_id: Some("app-dead-0".into()),
+            transaction_timeout: TRANSACTION_TIMEOUT,
+            group: "app".into(),
+            fetch_bytes_max: 1_024,
+        })
+        .unwrap();
+    let writer = Some("app-dead-0".to_owned());
+    let metadata = CommitMetadata { writer, ..CommitMetadata::default() }.encode();
+    let partition = process.partition("app-counts-repartition", 0);
+    let claim = [CommittedOffset { partition, offset: 0, metadata }];
+    client.init_producer();
+    client.begin_transaction();
+    client.commit_offsets(&claim, &MemberToken::default());
+    client.end_transaction(End::Commit);
+    client.begin_transaction();
+    let mut batch = OpenBatch::new();
+    let (key, value) = (Some(&b"word"[..]), Some(&[0; 8][..]));
+    batch.append(Timestamp::ZERO, key, value, HeadersView::default());
+    client.send(process.partition("app-counts-changelog", 0), batch);
+    if leaves_offsets {
+        client.commit_offsets(&claim, &MemberToken::default());
+    }
+    client
+}
+
+#[test]
+fn a_transaction_that_a_dead_owner_has_left_open_is_ended_by_the_next_owner() {
+    for leaves_offsets in [false, true] {
+        let mut process = Process::new();
+        let _dead = dead_owner(&process, leaves_offsets);
+        let opened = process.open(task("1_0"));
+        assert_eq!(opened.inputs[0].position, 0);
+    }
+}
+
+#[test]
+fn a_task_that_was_given_up_in_order_names_no_owner() {
+    let mut process = Process::new();
+    process.start(task("1_0"));
+    let input = process.partition("app-counts-repartition", 0);
+    let admin = process.log.admin();
+    let writer = || {
+        let committed = admin.committed("app", &[input]).unwrap();
+        let known = committed[0].as_ref().expect("the task has committed");
+        CommitMetadata::decode(&known.metadata).writer
+    };
+    process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
+    let taken = process.parts.taken_ids.lock().unwrap().first().cloned();
+    assert_eq!(writer().as_deref(), taken.as_deref());
+    process.to_worker.send(Command::Close(task("1_0"))).unwrap();
+    process.turn_until(|_| {}, |report| matches!(report, Report::Closed { .. }).then_some(()));
+    assert_eq!(writer(), None);
+}
