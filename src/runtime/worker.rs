@@ -371,8 +371,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Closes tasks that are to close and have nothing uncommitted. They do not wait until the other
-    /// tasks have nothing to commit either, which may be never.
+    /// Closes tasks that are to close and have nothing uncommitted. They do not wait until the
+    /// other tasks have nothing to commit either, which may be never.
     fn close_settled(&mut self) {
         for id in std::mem::take(&mut self.closing) {
             match self.tasks.get(&id) {

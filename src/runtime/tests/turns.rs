@@ -89,13 +89,13 @@ impl Process {
         panic!("nothing of the kind was reported in {TURNS} turns");
     }
 
-    fn open(&mut self, id: TaskId) -> Box<OpenedTask> {
+    fn open(&mut self, id: TaskId) -> OpenedTask {
         let command = RestoreCommand::Open { task: id, backend: None, is_anew: true };
         self.to_restorer.send(command).unwrap();
         self.turn_until(
             |_| {},
             |report| match report {
-                Report::Opened(opened) if opened.id == id => Some(opened),
+                Report::Opened(opened) if opened.id == id => Some(*opened),
                 _ => None,
             },
         )
@@ -103,7 +103,7 @@ impl Process {
 
     fn start(&mut self, id: TaskId) {
         let opened = self.open(id);
-        self.to_worker.send(Command::Start(opened)).unwrap();
+        self.to_worker.send(Command::Start(Box::new(opened))).unwrap();
     }
 
     /// One more record in this partition of the input.
