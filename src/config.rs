@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::ConfigError;
+use crate::error::{ConfigError, ConfigErrors};
 use crate::log::GroupProtocol;
 
 /// What a crash may do to results.
@@ -37,6 +37,17 @@ impl ErrorPolicy {
     pub fn dead_letter(topic: impl Into<Arc<str>>) -> Self {
         Self::DeadLetter(topic.into())
     }
+}
+
+/// What a start does about state that was kept under names which the pipeline does not have.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Orphans {
+    /// It is refused with the list: a store that was renamed would silently begin empty.
+    #[default]
+    Refuse,
+    /// Topics stay as they are; local stores are dropped when their tasks open.
+    Keep,
 }
 
 /// The settings of an application. Made by [`Config::builder`]; never changed after the start.
@@ -87,6 +98,8 @@ pub struct Config {
     pub replication: Option<u16>,
     /// How long windows are kept in changelogs beyond their retention.
     pub changelog_additional_retention: Duration,
+    /// What becomes of state under names that the pipeline does not have.
+    pub orphans: Orphans,
     /// Properties handed through to the Kafka client.
     pub client_properties: BTreeMap<String, String>,
 }
@@ -109,7 +122,7 @@ impl Config {
     ///     .guarantee(Guarantee::AtLeastOnce)
     ///     .build()?;
     /// assert_eq!(config.commit_interval.as_millis(), 1_000);
-    /// # Ok::<(), millstream::ConfigError>(())
+    /// # Ok::<(), millstream::ConfigErrors>(())
     /// ```
     pub fn builder(application_id: impl Into<String>, brokers: impl Into<String>) -> ConfigBuilder {
         let application_id = application_id.into();
@@ -136,6 +149,7 @@ impl Config {
             transaction_timeout: Duration::from_secs(10),
             replication: None,
             changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
+            orphans: Orphans::default(),
             client_properties: BTreeMap::new(),
         };
         ConfigBuilder { config, commit_interval: None }
@@ -219,6 +233,9 @@ impl ConfigBuilder {
         /// How long windows are kept in changelogs beyond their retention. Default: 24 h.
         /// Kafka: `windowstore.changelog.additional.retention.ms`.
         changelog_additional_retention: Duration = changelog_additional_retention;
+        /// What a start does about changelogs, repartition topics and local stores under names
+        /// that the pipeline does not have. Default: it is refused with the list.
+        orphans: Orphans = orphans;
     }
 
     /// How often work is committed. Default: 100 ms exactly once, 1 s at least once.
@@ -245,50 +262,89 @@ impl ConfigBuilder {
     ///
     /// # Errors
     ///
-    /// The first setting that is missing, out of range or at odds with another.
-    pub fn build(self) -> Result<Config, ConfigError> {
+    /// Every setting that is missing, out of range or at odds with another.
+    pub fn build(self) -> Result<Config, ConfigErrors> {
         let mut config = self.config;
         config.commit_interval = self.commit_interval.unwrap_or(match config.guarantee {
             Guarantee::ExactlyOnce => Duration::from_millis(100),
             Guarantee::AtLeastOnce => Duration::from_secs(1),
         });
-        check(&config)?;
-        Ok(config)
+        let mut problems = Vec::new();
+        check_names(&config, &mut problems);
+        check_amounts(&config, &mut problems);
+        check_times(&config, &mut problems);
+        config
+            .client_properties
+            .keys()
+            .for_each(|property| check_property(property, &mut problems));
+        if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 }
 
-fn check(config: &Config) -> Result<(), ConfigError> {
+fn check_names(config: &Config, problems: &mut Vec<ConfigError>) {
+    let invalid = |setting, value: &str, fix| ConfigError::Invalid {
+        setting,
+        value: format!("`{value}`"),
+        fix,
+    };
     if config.application_id.is_empty() {
         let fix = "give the application a name that stays the same over its life";
-        return Err(ConfigError::Missing { setting: "application_id", fix });
-    }
-    if !is_topic_name(&config.application_id) {
-        let value = format!("`{}`", config.application_id);
+        problems.push(ConfigError::Missing { setting: "application_id", fix });
+    } else if !is_topic_name(&config.application_id) {
         let fix = "use letters, digits, `.`, `_` and `-`, at most 200 of them";
-        return Err(ConfigError::Invalid { setting: "application_id", value, fix });
+        problems.push(invalid("application_id", &config.application_id, fix));
     }
-    if config.workers == Some(0) {
-        let fix = "use at least 1, or leave it out";
-        return Err(ConfigError::Invalid { setting: "workers", value: "0".into(), fix });
+    if config.brokers.is_empty() {
+        let fix = "name at least one broker, such as `localhost:9092`";
+        problems.push(ConfigError::Missing { setting: "brokers", fix });
     }
-    if config.records_per_turn == 0 {
-        let fix = "use at least 1";
-        return Err(ConfigError::Invalid { setting: "records_per_turn", value: "0".into(), fix });
+    let policies = [
+        ("on_decode_error", &config.on_decode_error),
+        ("on_process_error", &config.on_process_error),
+        ("on_produce_error", &config.on_produce_error),
+    ];
+    for (setting, policy) in policies {
+        if let ErrorPolicy::DeadLetter(topic) = policy
+            && !is_topic_name(topic)
+        {
+            problems.push(invalid(setting, topic, "a dead-letter topic needs a topic's name"));
+        }
     }
-    if config.is_exactly_once() && config.transaction_timeout <= config.commit_interval {
-        let value = format!("{:?}", config.transaction_timeout);
-        let fix = "it must be longer than `commit_interval`";
-        return Err(ConfigError::Invalid { setting: "transaction_timeout", value, fix });
-    }
-    if config.heartbeat_interval >= config.session_timeout {
-        let value = format!("{:?}", config.heartbeat_interval);
-        let fix = "it must be shorter than `session_timeout`; a third of it is usual";
-        return Err(ConfigError::Invalid { setting: "heartbeat_interval", value, fix });
-    }
-    config.client_properties.keys().try_for_each(|property| check_property(property))
 }
 
-fn check_property(property: &str) -> Result<(), ConfigError> {
+fn check_amounts(config: &Config, problems: &mut Vec<ConfigError>) {
+    let amounts = [
+        ("workers", config.workers.unwrap_or(1)),
+        ("records_per_turn", config.records_per_turn),
+        ("fetch_bytes_max", config.fetch_bytes_max),
+        ("uncommitted_bytes_max", config.uncommitted_bytes_max),
+        ("memory_bytes", config.memory_bytes.unwrap_or(1)),
+        ("replication", config.replication.map_or(1, usize::from)),
+    ];
+    for (setting, amount) in amounts {
+        if amount == 0 {
+            let fix = "use at least 1, or leave it out";
+            problems.push(ConfigError::Invalid { setting, value: "0".into(), fix });
+        }
+    }
+}
+
+fn check_times(config: &Config, problems: &mut Vec<ConfigError>) {
+    let mut refuse = |setting, value: Duration, fix| {
+        let value = format!("{value:?}");
+        problems.push(ConfigError::Invalid { setting, value, fix });
+    };
+    if config.is_exactly_once() && config.transaction_timeout <= config.commit_interval {
+        let fix = "it must be longer than `commit_interval`";
+        refuse("transaction_timeout", config.transaction_timeout, fix);
+    }
+    if config.heartbeat_interval >= config.session_timeout {
+        let fix = "it must be shorter than `session_timeout`; a third of it is usual";
+        refuse("heartbeat_interval", config.heartbeat_interval, fix);
+    }
+}
+
+fn check_property(property: &str, problems: &mut Vec<ConfigError>) {
     const OWNED: &[(&str, &str)] = &[
         ("bootstrap.servers", "use the second argument of `Config::builder`"),
         ("group.id", "it is the application's id"),
@@ -306,9 +362,8 @@ fn check_property(property: &str) -> Result<(), ConfigError> {
         ("partition.assignment.strategy", "use `group_protocol`"),
         ("plugin.library.paths", "millstream loads no foreign code by a setting"),
     ];
-    match OWNED.iter().find(|(name, _)| *name == property) {
-        Some((_, fix)) => Err(ConfigError::OwnedProperty { property: property.into(), fix }),
-        None => Ok(()),
+    if let Some((_, fix)) = OWNED.iter().find(|(name, _)| *name == property) {
+        problems.push(ConfigError::OwnedProperty { property: property.into(), fix });
     }
 }
 

@@ -45,6 +45,27 @@ pub enum ConfigError {
     },
 }
 
+/// Every setting that is wrong, found in one go. Never empty.
+#[derive(Debug)]
+pub struct ConfigErrors(pub Vec<ConfigError>);
+
+/// One problem per line.
+impl fmt::Display for ConfigErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        one_per_line(f, &self.0)
+    }
+}
+
+impl std::error::Error for ConfigErrors {}
+
+fn one_per_line<T: fmt::Display>(f: &mut fmt::Formatter<'_>, problems: &[T]) -> fmt::Result {
+    for (index, problem) in problems.iter().enumerate() {
+        let end_of_last = if index == 0 { "" } else { "\n" };
+        write!(f, "{end_of_last}{problem}")?;
+    }
+    Ok(())
+}
+
 /// A pipeline that cannot run.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -113,6 +134,38 @@ pub enum TopologyError {
         /// How many it must have.
         expected: u32,
     },
+    /// An internal topic exists with a setting under which state or records would be lost.
+    #[error(
+        "internal topic `{topic}` has `{setting}={found}` where {expected} is needed; change the \
+         topic's setting"
+    )]
+    InternalTopicSetting {
+        /// The topic.
+        topic: String,
+        /// The setting.
+        setting: String,
+        /// What it is.
+        found: String,
+        /// What it must be.
+        expected: String,
+    },
+    /// Records that cannot be processed would come back as input, for ever.
+    #[error("dead-letter topic `{topic}` is read by the pipeline; send dead letters elsewhere")]
+    DeadLetterRead {
+        /// The topic.
+        topic: String,
+    },
+    /// Something was kept under a name that the pipeline does not have.
+    #[error(
+        "{what} `{name}` is kept from before, and the pipeline has nothing of that name; give the \
+         old name back, or delete it, or let it lie with `orphans(Orphans::Keep)`"
+    )]
+    Orphaned {
+        /// What it is: `changelog topic`, `repartition topic`, `local store`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
     /// The pipeline holds nothing that could run.
     #[error("the pipeline reads no topic; begin it with `StreamsBuilder::stream` or `table`")]
     Empty,
@@ -160,11 +213,7 @@ impl From<TopologyError> for TopologyErrors {
 /// One problem per line.
 impl fmt::Display for TopologyErrors {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, problem) in self.0.iter().enumerate() {
-            let end_of_last = if index == 0 { "" } else { "\n" };
-            write!(f, "{end_of_last}{problem}")?;
-        }
-        Ok(())
+        one_per_line(f, &self.0)
     }
 }
 
@@ -335,6 +384,50 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+/// A problem of a start that lies with the log.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LogProblem {
+    /// No broker answers.
+    #[error("the log at `{brokers}` does not answer; check `brokers` and the network: {reason}")]
+    Unreachable {
+        /// Where it was looked for.
+        brokers: String,
+        /// What the client says.
+        reason: String,
+    },
+    /// The principal may not do what the application needs.
+    #[error("not authorised to {what}; grant it to this principal: {reason}")]
+    NotAuthorised {
+        /// What was to be done, and with what.
+        what: String,
+        /// What the log says.
+        reason: String,
+    },
+    /// Anything else.
+    #[error("cannot {what}: {reason}")]
+    Refused {
+        /// What was to be done, and with what.
+        what: String,
+        /// What the log says.
+        reason: String,
+    },
+}
+
+impl LogProblem {
+    /// What `error` means for a start that was to do `what`.
+    pub(crate) fn of(error: crate::log::LogError, what: String, brokers: &str) -> Self {
+        use crate::log::LogError;
+        match error {
+            LogError::Unavailable(reason) => {
+                Self::Unreachable { brokers: brokers.to_owned(), reason }
+            }
+            LogError::NotAuthorised(reason) => Self::NotAuthorised { what, reason },
+            other => Self::Refused { what, reason: other.to_string() },
+        }
     }
 }
 

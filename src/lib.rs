@@ -105,7 +105,7 @@ pub mod topic;
 pub mod topology;
 pub mod window;
 
-pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee};
+pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee, Orphans};
 pub use dsl::{
     BranchedKStream, Branches, Grouped, GroupingWindows, IntoRow, JoinKey, Joined, KGroupedStream,
     KGroupedTable, KStream, KTable, Materialized, NamedOutput, OpenStores, OutputSet, Processed,
@@ -113,7 +113,8 @@ pub use dsl::{
     TimeWindowedKStream, Topology,
 };
 pub use error::{
-    BoxError, ConfigError, Error, ErrorKind, Result, StartError, TopologyError, TopologyErrors,
+    BoxError, ConfigError, ConfigErrors, Error, ErrorKind, LogProblem, Result, StartError,
+    TopologyError, TopologyErrors,
 };
 pub use processor::{
     Cancellable, FixedKeyProcessor, Processor, ProcessorContext, Punctuation, PunctuationType,

@@ -116,6 +116,21 @@ impl Admin for KafkaAdmin {
         names.iter().map(info).collect()
     }
 
+    fn topic_configs(&self, names: &[String]) -> Result<Vec<Vec<(String, String)>>, LogError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.handle.topic_settings(names, TIMEOUT).map_err(log_error)
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>, LogError> {
+        self.handle.topic_names(TIMEOUT).map_err(log_error)
+    }
+
+    fn groups(&self) -> Result<Vec<String>, LogError> {
+        self.handle.group_ids(TIMEOUT).map_err(log_error)
+    }
+
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         if topics.is_empty() {
             return Ok(());

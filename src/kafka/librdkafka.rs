@@ -401,6 +401,10 @@ impl LogClient for Client {
         let signal = Arc::clone(&self.signal);
         Waker::new(move || signal.raise())
     }
+
+    fn end_of(&self, partition: PartitionId) -> Option<i64> {
+        self.reader.handle().known_end(&self.partitions.name(partition))
+    }
 }
 
 impl Drop for Client {

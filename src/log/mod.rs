@@ -362,6 +362,18 @@ pub trait Admin: Send + Sync {
     fn cluster_id(&self) -> Result<String, LogError>;
     /// What is known of these topics, in this order; `None` for one that does not exist.
     fn topics(&self, names: &[String]) -> Result<Vec<Option<TopicInfo>>, LogError>;
+    /// The settings of these topics, in this order; empty for one whose settings are not told.
+    fn topic_configs(&self, names: &[String]) -> Result<Vec<Vec<(String, String)>>, LogError> {
+        Ok(names.iter().map(|_| Vec::new()).collect())
+    }
+    /// The names of all topics that this principal may see; empty where that is not told.
+    fn topic_names(&self) -> Result<Vec<String>, LogError> {
+        Ok(Vec::new())
+    }
+    /// The ids of all groups that this principal may see; empty where that is not told.
+    fn groups(&self) -> Result<Vec<String>, LogError> {
+        Ok(Vec::new())
+    }
     /// Creates topics. One that exists already is left as it is.
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError>;
     /// What a group has committed; waits for no open transaction but says `Unstable`.

@@ -7,21 +7,22 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::dsl::Topology;
-use crate::error::{BoxError, Error, StartError, TopologyErrors};
+use crate::error::{Error, LogProblem, StartError};
 use crate::group::Rebalance;
 use crate::log::catalog::Catalog;
-use crate::log::{Admin, Log, LogError, MemberToken, MembershipConfig};
+use crate::log::{Log, MemberToken, MembershipConfig};
 use crate::metrics::{Metrics, SharedRecorder};
 use crate::runtime::control::{Control, ControlSetup, Message, Request};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Ended, Lifecycle, StateListener};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::spawn::spawn_named;
+use crate::runtime::start::{self, Ready};
 use crate::runtime::threads;
 use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, SystemClock};
-use crate::topology::{Layout, topics_read, topics_written};
+use crate::topology::Layout;
 
 /// What becomes of an application whose worker has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -102,19 +103,27 @@ impl AppBuilder {
     ///
     /// # Errors
     ///
-    /// Every problem that could be found in one go; nothing runs then.
+    /// Every problem that could be found in one go, each with what to do about it. Nothing runs
+    /// then, and nothing was created.
     pub fn start(self) -> Result<App, StartError> {
         let log = match self.log {
             Some(log) => log,
             None => connect(&self.config)?,
         };
-        let layout = prepare_topics(&self.topology, &self.config, &*log.admin())?;
+        let Ready { layout, directory } =
+            start::prepare(&self.topology, &self.config, &*log.admin())?;
         let config = Arc::new(self.config);
-        let metrics = Metrics::new(&config.application_id, self.recorder);
-        let parts = parts(Arc::clone(&config), self.topology, log, self.clock, metrics)?;
+        let application = config.application_id.as_str();
+        tracing::info!(application, tasks = layout.task_ids().len(), "application starts");
+        let metrics = Metrics::new(application, self.recorder);
+        let topology = self.topology;
+        let parts = parts(Arc::clone(&config), topology, directory, log, self.clock, metrics);
         let rebalance = Rebalance::of_layout(&layout, parts.log.partitions());
         let membership = parts.log.join(membership_config(&config, &layout));
-        let membership = membership.map_err(StartError::of)?;
+        let membership = membership.map_err(|error| {
+            let what = format!("join group `{}`", config.application_id);
+            StartError::of(LogProblem::of(error, what, &config.brokers))
+        })?;
         let lifecycle = Arc::new(Lifecycle::new(self.listener));
         let (own, inbox) = Mailbox::new();
         own.wake_with(membership.waker());
@@ -135,7 +144,10 @@ impl AppBuilder {
             on_failure: self.on_failure,
         });
         for _ in 0..worker_count(&config, &layout) {
-            control.add_worker().map_err(StartError::of)?;
+            if let Err(error) = control.add_worker() {
+                control.give_up();
+                return Err(StartError::of(error));
+            }
         }
         let control = spawn_named("millstream-control".to_owned(), move || control.run());
         Ok(App { lifecycle, own, threads: Mutex::new(vec![control, restorer_thread]) })
@@ -154,64 +166,21 @@ fn connect(_config: &Config) -> Result<Arc<dyn Log>, StartError> {
     Err(StartError::of(problem))
 }
 
-/// Checks the user's topics, and creates or checks the internal ones.
-pub(crate) fn prepare_topics(
-    topology: &Topology,
-    config: &Config,
-    admin: &dyn Admin,
-) -> Result<Layout, StartError> {
-    let plan = topology.plan();
-    let read = topics_read(plan);
-    let infos = admin.topics(&read).map_err(StartError::of)?;
-    let counts = infos.into_iter().flatten().map(|info| (info.name, info.partitions)).collect();
-    let layout = Layout::new(plan, config, &counts);
-    let mut problems = missing_outputs(&topics_written(plan), admin).map_err(StartError::of)?;
-    let layout = match layout {
-        Ok(layout) if problems.is_empty() => layout,
-        Ok(_) => return Err(StartError::from_problems(problems)),
-        Err(TopologyErrors(errors)) => {
-            problems.extend(errors.into_iter().map(BoxError::from));
-            return Err(StartError::from_problems(problems));
-        }
-    };
-    let names: Vec<String> =
-        layout.internal_topics().iter().map(|topic| topic.name.clone()).collect();
-    let existing = admin.topics(&names).map_err(StartError::of)?;
-    let missing = layout.check_existing(&existing).map_err(|TopologyErrors(errors)| {
-        StartError::from_problems(errors.into_iter().map(BoxError::from).collect())
-    })?;
-    if !missing.is_empty() {
-        admin.create_topics(&missing).map_err(StartError::of)?;
-    }
-    Ok(layout)
-}
-
-fn missing_outputs(written: &[String], admin: &dyn Admin) -> Result<Vec<BoxError>, LogError> {
-    let infos = admin.topics(written)?;
-    let missing = written.iter().zip(infos).filter(|(_, info)| info.is_none());
-    let problem =
-        |topic: &String| crate::error::TopologyError::MissingTopic { topic: topic.clone() };
-    Ok(missing.map(|(topic, _)| problem(topic).into()).collect())
-}
-
 pub(super) fn parts(
     config: Arc<Config>,
     topology: Topology,
+    directory: StateDirectory,
     log: Arc<dyn Log>,
     clock: Arc<dyn Clock>,
     metrics: Metrics,
-) -> Result<Parts, StartError> {
-    let admin = log.admin();
-    let cluster = admin.cluster_id().map_err(StartError::of)?;
-    let directory = StateDirectory::open(&config.state_dir, &config.application_id, &cluster);
-    let directory = Arc::new(directory.map_err(StartError::of)?);
-    let catalog = Arc::new(Catalog::new(log.partitions().clone(), admin));
+) -> Parts {
+    let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
     metrics.describe();
     let environment = TaskEnvironment::new(&config, topology.plan(), catalog);
     let environment = Arc::new(environment.with_metrics(metrics));
-    let token = Arc::new(Mutex::new(MemberToken::default()));
+    let (directory, token) = (Arc::new(directory), Arc::new(Mutex::new(MemberToken::default())));
     let taken_ids = Arc::default();
-    Ok(Parts { config, topology, environment, directory, clock, log, token, taken_ids })
+    Parts { config, topology, environment, directory, clock, log, token, taken_ids }
 }
 
 pub(crate) fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {

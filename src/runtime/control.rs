@@ -129,6 +129,16 @@ impl Control {
         Ok(())
     }
 
+    /// Ends what runs already, when the start has failed.
+    pub(crate) fn give_up(mut self) {
+        for (_, worker) in std::mem::take(&mut self.workers) {
+            worker.mailbox.send(Command::Stop);
+            (worker.join)();
+        }
+        self.setup.restorer.send(RestoreCommand::Stop);
+        self.setup.membership.leave();
+    }
+
     /// Turns until the application has ended.
     pub(crate) fn run(mut self) {
         while !self.turn() {

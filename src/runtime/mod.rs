@@ -9,6 +9,7 @@ pub(crate) mod mailbox;
 pub(crate) mod meters;
 pub(crate) mod restorer;
 pub(crate) mod spawn;
+pub(crate) mod start;
 pub(crate) mod task_setup;
 pub(crate) mod threads;
 pub(crate) mod worker;

@@ -17,9 +17,6 @@ use crate::task::partition_queue::PartitionQueue;
 use crate::time::Timestamp;
 use crate::topology::NodeId;
 
-/// Clean entries that a store may hold in memory.
-const STORE_CACHE_BYTES: usize = 64 * 1024 * 1024;
-
 /// Builds the operators of a task over its restored stores and its positions.
 pub(crate) fn build(
     topology: &Topology,
@@ -75,7 +72,7 @@ fn handles(
             name: Arc::clone(&name),
             backend: Rc::clone(backend),
             changelog: spec.changelog,
-            cache_bytes: STORE_CACHE_BYTES,
+            cache_limit: environment.live_memory.open(),
         };
         (name, handle)
     };

@@ -309,7 +309,7 @@ impl Worker {
             || !self.tasks.values().all(Task::may_process)
             || self.tasks.values().any(Task::wants_commit)
             || self.outbox.is_full()
-            || uncommitted() >= config.uncommitted_bytes_max;
+            || uncommitted() >= self.setup.environment.uncommitted_bytes_max;
         if !is_due {
             return Ok(());
         }

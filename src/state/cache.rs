@@ -14,6 +14,8 @@ use std::hash::{BuildHasher, Hash};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
+use super::CacheLimit;
+
 /// Where a key's slot is.
 pub(super) type SlotId = u32;
 
@@ -56,7 +58,7 @@ pub(super) struct Cache<K, P> {
     /// The slot that the clock looks at next.
     hand: usize,
     bytes: usize,
-    bytes_max: usize,
+    limit: CacheLimit,
     /// A moving average of the serialised bytes of a slot.
     typical_bytes: u32,
     complete: bool,
@@ -65,7 +67,7 @@ pub(super) struct Cache<K, P> {
 }
 
 impl<K: Eq + Hash, P> Cache<K, P> {
-    pub(super) fn new(bytes_max: usize, complete: bool) -> Self {
+    pub(super) fn new(limit: CacheLimit, complete: bool) -> Self {
         Self {
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -73,7 +75,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
             free: Vec::new(),
             hand: 0,
             bytes: 0,
-            bytes_max,
+            limit,
             typical_bytes: ROW_BYTES_GUESS,
             complete,
             lookups: Cell::new(0),
@@ -177,8 +179,9 @@ impl<K: Eq + Hash, P> Cache<K, P> {
 
     /// Moves the clock's hand by so many slots at most, as long as the bound is exceeded.
     fn evict(&mut self, steps: usize) {
+        let bytes_max = self.limit.bytes();
         for _ in 0..steps {
-            if self.bytes <= self.bytes_max || self.slots.is_empty() {
+            if self.bytes <= bytes_max || self.slots.is_empty() {
                 return;
             }
             self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };

@@ -3,7 +3,7 @@
 //! ```text
 //! <state_dir>/<application>/      mode 0700
 //!   lock                          held by the process that uses the directory; never deleted
-//!   stamp                         application, cluster, process id, format
+//!   stamp                         application, cluster, process id, format, stores
 //!   tasks/0_3/                    the stores of one task
 //!   damaged/0_3/                  the last files of a task that could not be read
 //! ```
@@ -136,6 +136,26 @@ impl StateDirectory {
         &self.process_id
     }
 
+    /// The stores that the directory was last used for and that are not among these.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn orphans(&self, stores: &[&str]) -> Result<Vec<String>, StateError> {
+        let Some(disk) = self.disk() else { return Ok(Vec::new()) };
+        let kept = disk.stamped_stores()?;
+        Ok(kept.into_iter().filter(|store| !stores.contains(&store.as_str())).collect())
+    }
+
+    /// Notes for which stores the directory is used from here on.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub fn adopt(&self, stores: &[&str]) -> Result<(), StateError> {
+        self.disk().map_or(Ok(()), |disk| disk.stamp_stores(stores))
+    }
+
     /// The stores of one task. Files that cannot be read are set aside, and the stores begin empty.
     pub fn open_task(
         &self,
@@ -193,6 +213,26 @@ impl StateDirectory {
 }
 
 impl Disk {
+    fn stamped_stores(&self) -> Result<Vec<String>, StateError> {
+        let file = self.path.join("stamp");
+        let text = fs::read_to_string(&file).map_err(|error| at(&file, error))?;
+        let stores = text.lines().find_map(|line| line.strip_prefix("stores: "));
+        Ok(stores.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect())
+    }
+
+    fn stamp_stores(&self, stores: &[&str]) -> Result<(), StateError> {
+        if self.stamped_stores()? == stores {
+            return Ok(());
+        }
+        let file = self.path.join("stamp");
+        let text = fs::read_to_string(&file).map_err(|error| at(&file, error))?;
+        let mut lines: Vec<&str> =
+            text.lines().filter(|line| !line.starts_with("stores: ")).collect();
+        let stores = format!("stores: {}", stores.join(" "));
+        lines.push(&stores);
+        replace_stamp(&self.path, &(lines.join("\n") + "\n")).map_err(|error| at(&file, error))
+    }
+
     fn task_path(&self, task: &str) -> PathBuf {
         assert!(is_topic_name(task), "a task's name is no path");
         self.path.join("tasks").join(task)
@@ -325,13 +365,18 @@ fn write_stamp(path: &Path, application: &str, cluster: &str) -> io::Result<Stri
     let text = format!(
         "format: {FORMAT}\napplication: {application}\ncluster: {cluster}\nprocess: {process}\n"
     );
+    replace_stamp(path, &text)?;
+    Ok(process)
+}
+
+/// Whole or not at all, whenever the machine dies.
+fn replace_stamp(path: &Path, text: &str) -> io::Result<()> {
     let draft = path.join("stamp.draft");
     let mut file = create_private(&draft, true)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()?;
     fs::rename(&draft, path.join("stamp"))?;
-    File::open(path)?.sync_all()?;
-    Ok(process)
+    File::open(path)?.sync_all()
 }
 
 /// Creates, or opens, a file that only its owner may read.

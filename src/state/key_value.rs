@@ -53,7 +53,7 @@ struct Codecs<K, V> {
 impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
     pub(crate) fn new(handle: StoreHandle, key: SharedCodec<K>, value: SharedCodec<V>) -> Self {
         let complete = is_empty_store(&handle);
-        let cache = Cache::new(handle.cache_bytes, complete);
+        let cache = Cache::new(handle.cache_limit.clone(), complete);
         Self {
             handle,
             codecs: Codecs { key, value },

@@ -2,6 +2,10 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::config::Config;
 
 const MIB: usize = 1024 * 1024;
 /// What is assumed where neither the control group nor the machine says anything.
@@ -19,6 +23,11 @@ impl MemoryBudget {
     /// A budget of that many bytes, at least 16 MiB.
     pub fn new(total_bytes: usize) -> Self {
         Self { total_bytes: total_bytes.max(BUDGET_BYTES_MIN) }
+    }
+
+    /// The budget that the settings give.
+    pub(crate) fn of(config: &Config) -> Self {
+        config.memory_bytes.map_or_else(Self::default, Self::new)
     }
 
     /// All of it.
@@ -39,6 +48,58 @@ impl MemoryBudget {
     /// What write buffers may take of the share of RocksDB.
     pub const fn write_buffer_bytes(self) -> usize {
         self.disk_cache_bytes() / 2
+    }
+}
+
+/// The share of live values, divided equally among the stores that are open. Cheap to clone.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveMemory(Arc<LiveBytes>);
+
+#[derive(Debug)]
+struct LiveBytes {
+    total: usize,
+    stores: AtomicUsize,
+}
+
+/// What one open store may take; less when another opens.
+#[derive(Debug)]
+pub(crate) struct LiveShare(Arc<LiveBytes>);
+
+/// How many bytes a cache may take.
+#[derive(Clone, Debug)]
+pub(crate) enum CacheLimit {
+    /// That many.
+    #[cfg(test)]
+    Fixed(usize),
+    /// As many as the open stores leave.
+    Shared(Arc<LiveShare>),
+}
+
+impl LiveMemory {
+    pub(crate) fn new(total: usize) -> Self {
+        Self(Arc::new(LiveBytes { total, stores: AtomicUsize::new(0) }))
+    }
+
+    /// The share of one more store, until all clones of it are dropped.
+    pub(crate) fn open(&self) -> CacheLimit {
+        self.0.stores.fetch_add(1, Ordering::Relaxed);
+        CacheLimit::Shared(Arc::new(LiveShare(Arc::clone(&self.0))))
+    }
+}
+
+impl Drop for LiveShare {
+    fn drop(&mut self) {
+        self.0.stores.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl CacheLimit {
+    pub(crate) fn bytes(&self) -> usize {
+        match self {
+            #[cfg(test)]
+            Self::Fixed(bytes) => *bytes,
+            Self::Shared(share) => share.0.total / share.0.stores.load(Ordering::Relaxed).max(1),
+        }
     }
 }
 
@@ -93,6 +154,20 @@ mod tests {
             fs::write(path, text).unwrap();
         }
         allowed_bytes(root.path())
+    }
+
+    #[test]
+    fn open_stores_share_what_is_there() {
+        let memory = LiveMemory::new(1_200);
+        let first = memory.open();
+        assert_eq!(first.bytes(), 1_200);
+        let second = memory.open();
+        let clone = second.clone();
+        assert_eq!((first.bytes(), second.bytes()), (600, 600));
+        drop(second);
+        assert_eq!(first.bytes(), 600);
+        drop(clone);
+        assert_eq!(first.bytes(), 1_200);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::log::catalog::Catalog;
 use crate::log::{PartitionId, TopicPartition};
 use crate::metrics::Metrics;
-use crate::state::StoreIndex;
+use crate::state::{LiveMemory, MemoryBudget, StoreIndex};
 use crate::task::dead_letter::Policies;
 use crate::topic::OffsetReset;
 use crate::topology::{
@@ -21,6 +21,10 @@ pub(crate) struct TaskEnvironment {
     pub(crate) policies: Policies,
     pub(crate) max_task_idle: Option<Duration>,
     pub(crate) metrics: Metrics,
+    /// What the live values of all stores may take together.
+    pub(crate) live_memory: LiveMemory,
+    /// Uncommitted bytes at which a worker commits early.
+    pub(crate) uncommitted_bytes_max: usize,
     application_id: String,
     plan: Plan,
     parts: Vec<Subtopology>,
@@ -41,11 +45,14 @@ impl TaskEnvironment {
             produce: config.on_produce_error.clone(),
             topics: own.collect(),
         };
+        let live_bytes = MemoryBudget::of(config).live_bytes();
         Self {
             catalog,
             policies,
             max_task_idle: config.max_task_idle,
             metrics: Metrics::new(&application_id, None),
+            live_memory: LiveMemory::new(live_bytes),
+            uncommitted_bytes_max: config.uncommitted_bytes_max.min(live_bytes / 2),
             plan: plan.clone(),
             parts: subtopologies(plan),
             node_names: plan.nodes().iter().map(Node::to_string).collect(),

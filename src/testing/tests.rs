@@ -51,7 +51,7 @@ fn words_are_counted_across_a_repartition() {
 #[test]
 fn counts_go_on_after_a_crash_with_and_without_the_state_directory() {
     for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-        let config = Config::builder("test", "").guarantee(guarantee).build().unwrap();
+        let config = Config::builder("test", "in-process").guarantee(guarantee).build().unwrap();
         let mut driver = TopologyTestDriver::with_config(&word_count(), config);
         send(&mut driver, "a a b");
         driver.crash().unwrap();
@@ -80,7 +80,8 @@ fn an_undecodable_record_stops_skips_or_is_dead_lettered_by_policy() {
     let raw = Topic::<Vec<u8>, Vec<u8>>::plain("words");
     let dead = Topic::<Vec<u8>, Vec<u8>>::plain("dead");
     for policy in [ErrorPolicy::Fail, ErrorPolicy::Skip, ErrorPolicy::dead_letter("dead")] {
-        let config = Config::builder("test", "").on_error(policy.clone()).build().unwrap();
+        let config =
+            Config::builder("test", "in-process").on_error(policy.clone()).build().unwrap();
         let mut driver = TopologyTestDriver::with_config(&word_count(), config);
         if policy == ErrorPolicy::Skip {
             driver.create_topic("dead", 1).unwrap();

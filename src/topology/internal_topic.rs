@@ -135,6 +135,13 @@ impl Layout {
         Ok(missing)
     }
 
+    /// Compares the settings of those of [`Self::internal_topics`] that exist, by name.
+    pub fn check_settings(&self, existing: &BTreeMap<String, Settings>) -> Vec<TopologyError> {
+        let found = |topic: &NewTopic| Some((topic.clone(), existing.get(&topic.name)?));
+        let pairs = self.internal_topics.iter().filter_map(found);
+        pairs.filter_map(|(topic, found)| setting_problem(&topic, found)).collect()
+    }
+
     /// The topics whose partitions the group shares out, by sub-topology.
     pub fn leading_topics(&self) -> Vec<Arc<str>> {
         self.subtopologies.iter().map(|part| Arc::clone(&part.leading_topic)).collect()
@@ -229,6 +236,40 @@ fn internal_topics(
     let changelogs = subtopologies.iter().flat_map(|part| &part.changelogs);
     let repartitions = plan.repartitions().iter().filter_map(repartition);
     repartitions.chain(changelogs.map(changelog)).collect()
+}
+
+/// The settings of a topic, by name.
+pub(super) type Settings = BTreeMap<String, String>;
+
+/// The setting of an existing topic under which records would be lost, if there is one.
+fn setting_problem(topic: &NewTopic, found: &Settings) -> Option<TopologyError> {
+    let wanted: BTreeMap<&str, &str> =
+        topic.configs.iter().map(|(name, value)| (&**name, &**value)).collect();
+    let problem = |setting: &str, found: &str, expected: String| {
+        let (setting, found) = (setting.to_owned(), found.to_owned());
+        Some(TopologyError::InternalTopicSetting {
+            topic: topic.name.clone(),
+            setting,
+            found,
+            expected,
+        })
+    };
+    let (wanted_policy, policy) =
+        (*wanted.get("cleanup.policy")?, found.get("cleanup.policy")?.as_str());
+    let foreign = policy.split(',').map(str::trim).find(|part| !wanted_policy.contains(part));
+    if foreign.is_some() {
+        return problem("cleanup.policy", policy, format!("`{wanted_policy}`"));
+    }
+    let kept = |settings: Option<&str>| settings.and_then(|millis| millis.parse::<i64>().ok());
+    let wanted_millis = kept(wanted.get("retention.ms").copied())?;
+    let found_millis = kept(found.get("retention.ms").map(String::as_str))?;
+    let is_deleted = policy.contains("delete");
+    let is_shorter = found_millis >= 0 && (wanted_millis < 0 || found_millis < wanted_millis);
+    if is_deleted && is_shorter {
+        let expected = format!("`{wanted_millis}` or more");
+        return problem("retention.ms", &found_millis.to_string(), expected);
+    }
+    None
 }
 
 fn repartition_configs() -> Vec<(String, String)> {

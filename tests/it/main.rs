@@ -11,6 +11,7 @@ mod contract;
 
 mod aggregations;
 mod describe;
+mod errors;
 mod memory_contract;
 mod metrics;
 mod processor;
@@ -18,6 +19,7 @@ mod processor_state;
 mod processor_timers;
 mod scratch;
 mod shorthand;
+mod start;
 mod stateless;
 mod stream_joins;
 mod tables;

@@ -258,7 +258,8 @@ fn the_context_knows_where_a_record_is_from_and_what_time_it_is() {
 }
 
 fn with_policy(topology: &Topology, policy: ErrorPolicy) -> TopologyTestDriver {
-    let config = Config::builder("test", "").on_error(policy).build().expect("valid settings");
+    let config =
+        Config::builder("test", "in-process").on_error(policy).build().expect("valid settings");
     let mut driver = TopologyTestDriver::with_config(topology, config);
     driver.create_topic("dead", 1).expect("there is no such topic yet");
     driver

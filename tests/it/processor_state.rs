@@ -45,7 +45,7 @@ fn summing() -> Topology {
 #[test]
 fn sums_survive_a_crash_with_and_without_the_state_directory() {
     for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-        let config = Config::builder("test", "").guarantee(guarantee).build().unwrap();
+        let config = Config::builder("test", "in-process").guarantee(guarantee).build().unwrap();
         let mut driver = TopologyTestDriver::with_config(&summing(), config);
         send(&mut driver, "a", 1, 5);
         send(&mut driver, "b", 10, 6);

@@ -183,7 +183,7 @@ fn an_error_of_a_timer_stops_or_is_passed_over_by_policy() {
     assert!(stopped.contains("the spring is broken"), "{stopped}");
     assert!(stopped.contains("`KSTREAM-PROCESSOR-0000000001`, task 0_0"), "{stopped}");
 
-    let config = Config::builder("test", "").on_error(ErrorPolicy::Skip).build().unwrap();
+    let config = Config::builder("test", "in-process").on_error(ErrorPolicy::Skip).build().unwrap();
     let mut driver = TopologyTestDriver::with_config(&topology, config);
     send(&mut driver, "fail", FAIL, 0);
     driver.advance(TEN).unwrap();

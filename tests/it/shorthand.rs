@@ -34,7 +34,7 @@ pub(crate) fn driver(define: impl FnOnce(&StreamsBuilder)) -> TopologyTestDriver
 
 /// A driver that goes on where a record fails.
 pub(crate) fn lenient(define: impl FnOnce(&StreamsBuilder)) -> TopologyTestDriver {
-    let config = Config::builder("test", "").on_error(ErrorPolicy::Skip).build().unwrap();
+    let config = Config::builder("test", "in-process").on_error(ErrorPolicy::Skip).build().unwrap();
     TopologyTestDriver::with_config(&topology(define), config)
 }
 
@@ -43,7 +43,7 @@ pub(crate) fn uncommitted(
     guarantee: Guarantee,
     define: impl FnOnce(&StreamsBuilder),
 ) -> TopologyTestDriver {
-    let config = Config::builder("test", "").guarantee(guarantee).build().unwrap();
+    let config = Config::builder("test", "in-process").guarantee(guarantee).build().unwrap();
     TopologyTestDriver::with_config(&topology(define), config).manual_commit()
 }
 

@@ -261,7 +261,7 @@ fn with_policy(fallible: Fallible, policy: ErrorPolicy) -> TopologyTestDriver {
         fallible(stream.clone()).to(&text("out"));
         stream.to(&text("beside"));
     });
-    let config = Config::builder("test", "").on_process_error(policy).build().unwrap();
+    let config = Config::builder("test", "in-process").on_process_error(policy).build().unwrap();
     let mut driver = TopologyTestDriver::with_config(&topology, config);
     driver.create_topic("dead", 1).unwrap();
     driver

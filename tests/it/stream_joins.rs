@@ -159,7 +159,7 @@ fn a_stream_joins_itself() {
 #[test]
 fn waiting_records_survive_a_crash_with_and_without_the_state_directory() {
     for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
-        let config = || Config::builder("test", "").guarantee(guarantee).build().unwrap();
+        let config = || Config::builder("test", "in-process").guarantee(guarantee).build().unwrap();
         let topology = topology(Kind::Outer, JoinWindows::within(ms(5)).grace(ms(3)));
         for loses_state in [false, true] {
             let mut driver = TopologyTestDriver::with_config(&topology, config());

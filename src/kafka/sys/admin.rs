@@ -110,6 +110,9 @@ impl Drop for CTopic {
 
 const CLUSTER_DEFAULT: c_int = -1;
 
+/// Names and values.
+pub(in crate::kafka) type Settings = Vec<(String, String)>;
+
 /// Administration. Each call may block, up to its timeout.
 pub(in crate::kafka) trait Administer {
     /// Creates topics; what became of each.
@@ -130,6 +133,12 @@ pub(in crate::kafka) trait Administer {
     ) -> Result<Vec<Entry>, Fault>;
     /// Gives up the records before these offsets; what became of each.
     fn delete_records(&self, before: &PartitionList, t: Duration) -> Result<Vec<Entry>, Fault>;
+    /// The settings of topics, in this order.
+    fn topic_settings(&self, topics: &[String], t: Duration) -> Result<Vec<Settings>, Fault>;
+    /// The names of all topics.
+    fn topic_names(&self, timeout: Duration) -> Result<Vec<String>, Fault>;
+    /// The ids of all groups.
+    fn group_ids(&self, timeout: Duration) -> Result<Vec<String>, Fault>;
     /// How many partitions a topic has; none for a topic that does not exist.
     fn partition_count(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, Fault>;
 }
@@ -237,6 +246,68 @@ impl Administer for Arc<Handle> {
         }
     }
 
+    fn topic_settings(&self, topics: &[String], t: Duration) -> Result<Vec<Settings>, Fault> {
+        let queue = Queue::new(self);
+        let options = Options::new(self, Op::RD_KAFKA_ADMIN_OP_DESCRIBECONFIGS, t);
+        let kind = rd::rd_kafka_ResourceType_t::RD_KAFKA_RESOURCE_TOPIC;
+        // SAFETY: all that is passed lives; names are copied; what is asked for is ours, copied by
+        // the call, and freed behind it.
+        unsafe {
+            let resource =
+                |name: &String| rd::rd_kafka_ConfigResource_new(kind, c_string(name).as_ptr());
+            let mut asked: Vec<_> = topics.iter().map(resource).collect();
+            let (list, count) = (asked.as_mut_ptr(), asked.len());
+            rd::rd_kafka_DescribeConfigs(self.ptr(), list, count, options.options, queue.ptr());
+            rd::rd_kafka_ConfigResource_destroy_array(list, count);
+        }
+        let event = answer(&queue, t)?;
+        // SAFETY: the result and all in it live as long as the event.
+        let mut found = unsafe {
+            let mut count = 0;
+            let result = rd::rd_kafka_event_DescribeConfigs_result(event.ptr());
+            let resources = rd::rd_kafka_DescribeConfigs_result_resources(result, &raw mut count);
+            let described = (0..count).map(|index| settings_of(*resources.add(index)));
+            described.collect::<Result<std::collections::HashMap<_, _>, _>>()?
+        };
+        Ok(topics.iter().map(|topic| found.remove(topic).unwrap_or_default()).collect())
+    }
+
+    fn topic_names(&self, timeout: Duration) -> Result<Vec<String>, Fault> {
+        let mut metadata = ptr::null();
+        // SAFETY: the instance lives; no topic is named; the metadata is ours and freed below.
+        check(unsafe {
+            let (none, to) = (ptr::null_mut(), &raw mut metadata);
+            declared::rd_kafka_metadata(self.ptr(), 1, none, to, millis(timeout))
+        })?;
+        // SAFETY: the metadata lives until it is freed, after its last use; the array is as long
+        // as said.
+        unsafe {
+            let count = usize::try_from((*metadata).topic_cnt).unwrap_or(0);
+            let name = |index: usize| text_of((*(*metadata).topics.add(index)).topic);
+            let names = (0..count).map(name).collect();
+            rd::rd_kafka_metadata_destroy(metadata);
+            Ok(names)
+        }
+    }
+
+    fn group_ids(&self, timeout: Duration) -> Result<Vec<String>, Fault> {
+        let queue = Queue::new(self);
+        let options = Options::new(self, Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPS, timeout);
+        // SAFETY: all that is passed lives.
+        unsafe { rd::rd_kafka_ListConsumerGroups(self.ptr(), options.options, queue.ptr()) };
+        let event = answer(&queue, timeout)?;
+        // SAFETY: the result and all in it live as long as the event.
+        unsafe {
+            let mut count = 0;
+            let result = rd::rd_kafka_event_ListConsumerGroups_result(event.ptr());
+            let groups = rd::rd_kafka_ListConsumerGroups_result_valid(result, &raw mut count);
+            let id = |index: usize| {
+                text_of(rd::rd_kafka_ConsumerGroupListing_group_id(*groups.add(index)))
+            };
+            Ok((0..count).map(id).collect())
+        }
+    }
+
     fn partition_count(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, Fault> {
         let topic = Topic::new(self, topic)?;
         let mut metadata = ptr::null();
@@ -278,6 +349,29 @@ unsafe fn created(result: *const rd::rd_kafka_topic_result_t) -> (String, Result
         let text = text_of(rd::rd_kafka_topic_result_error_string(result));
         let fault = Fault { code, text: format!("`{name}`: {text}"), needs_abort: false };
         (name, if code == 0 { Ok(()) } else { Err(fault) })
+    }
+}
+
+/// A topic's name and its settings.
+///
+/// SAFETY: the pointer points to a described resource.
+unsafe fn settings_of(
+    resource: *const rd::rd_kafka_ConfigResource_t,
+) -> Result<(String, Settings), Fault> {
+    // SAFETY: the caller's promise; entries and strings live as long as the resource, and a
+    // setting may have no value.
+    unsafe {
+        check(declared::rd_kafka_ConfigResource_error(resource))?;
+        let name = text_of(rd::rd_kafka_ConfigResource_name(resource));
+        let mut count = 0;
+        let entries = rd::rd_kafka_ConfigResource_configs(resource, &raw mut count);
+        let setting = |index: usize| {
+            let entry = *entries.add(index);
+            let value = rd::rd_kafka_ConfigEntry_value(entry);
+            let value = if value.is_null() { String::new() } else { text_of(value) };
+            (text_of(rd::rd_kafka_ConfigEntry_name(entry)), value)
+        };
+        Ok((name, (0..count).map(setting).collect()))
     }
 }
 

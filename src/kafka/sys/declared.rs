@@ -56,6 +56,16 @@ unsafe extern "C" {
         high: *mut i64,
         timeout_ms: c_int,
     ) -> c_int;
+    pub(super) fn rd_kafka_get_watermark_offsets(
+        rk: *mut rd::rd_kafka_t,
+        topic: *const c_char,
+        partition: i32,
+        low: *mut i64,
+        high: *mut i64,
+    ) -> c_int;
+    pub(super) fn rd_kafka_ConfigResource_error(
+        resource: *const rd::rd_kafka_ConfigResource_t,
+    ) -> c_int;
     pub(super) fn rd_kafka_metadata(
         rk: *mut rd::rd_kafka_t,
         all_topics: c_int,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka_sys as rd;
 
 use super::{Code, Fault, c_string, check, code, declared, millis, text_of};
-use crate::log::LogError;
+use crate::log::{LogError, TopicPartition};
 
 /// What an instance is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,6 +101,23 @@ impl Handle {
         check(code).map(|()| (low, high))
     }
 
+    /// The high watermark as the last fetch told it. Asks no one.
+    pub(in crate::kafka) fn known_end(&self, partition: &TopicPartition) -> Option<i64> {
+        let topic = c_string(&partition.topic);
+        let (mut low, mut high) = (0, 0);
+        // SAFETY: the instance lives; the out-pointers outlive the call.
+        let code = unsafe {
+            declared::rd_kafka_get_watermark_offsets(
+                self.rk,
+                topic.as_ptr(),
+                partition.partition as i32,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (code == 0 && high >= 0).then_some(high)
+    }
+
     /// The cluster's id, if it is known by then.
     pub(in crate::kafka) fn cluster_id(&self, timeout: Duration) -> Option<String> {
         // SAFETY: the instance lives; the text is ours and freed after it is copied.
@@ -150,12 +167,13 @@ fn configure(
         rd::rd_kafka_conf_set_events(conf, events | rd::RD_KAFKA_EVENT_ERROR);
         conf
     };
-    for (name, value) in properties {
-        if let Err(error) = set_property(conf, name, value) {
-            // SAFETY: the configuration is ours and not used again.
-            unsafe { rd::rd_kafka_conf_destroy(conf) };
-            return Err(error);
-        }
+    let refused = |(name, value): &(String, String)| set_property(conf, name, value).err();
+    let refused: Vec<String> =
+        properties.iter().filter_map(refused).map(|error| error.to_string()).collect();
+    if !refused.is_empty() {
+        // SAFETY: the configuration is ours and not used again.
+        unsafe { rd::rd_kafka_conf_destroy(conf) };
+        return Err(LogError::Fatal(refused.join("; ")));
     }
     Ok(conf)
 }

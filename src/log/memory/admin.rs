@@ -29,6 +29,23 @@ impl Admin for MemoryAdmin {
         Ok(self.shared.read(|state| names.iter().map(|name| info(state, name)).collect()))
     }
 
+    fn topic_configs(&self, names: &[String]) -> Result<Vec<Vec<(String, String)>>, LogError> {
+        let configs = |state: &State, name: &String| {
+            let mut configs = state.topics.get(name).map(|t| t.configs.clone()).unwrap_or_default();
+            configs.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());
+            configs.into_iter().collect()
+        };
+        Ok(self.shared.read(|state| names.iter().map(|name| configs(state, name)).collect()))
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>, LogError> {
+        Ok(self.shared.read(|state| state.topics.keys().cloned().collect()))
+    }
+
+    fn groups(&self) -> Result<Vec<String>, LogError> {
+        Ok(self.shared.read(|state| state.groups.keys().cloned().collect()))
+    }
+
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         self.shared.change(|state| topics.iter().try_for_each(|topic| state.create_topic(topic)))
     }

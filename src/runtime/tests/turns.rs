@@ -10,10 +10,11 @@ use crate::log::{
     ClientConfig, CommittedOffset, End, HeadersView, Isolation, Log, LogClient, MemberToken,
     OpenBatch, PartitionId, TopicPartition,
 };
-use crate::runtime::app::{parts, prepare_topics};
+use crate::runtime::app::parts;
 use crate::runtime::command::{Command, OpenedTask, Report};
 use crate::runtime::instance::Parts;
 use crate::runtime::restorer::{RestoreCommand, Restorer};
+use crate::runtime::start::{Ready, prepare};
 use crate::runtime::worker::Worker;
 use crate::task::metadata::CommitMetadata;
 use crate::time::ManualClock;
@@ -51,10 +52,10 @@ impl Process {
             commit_interval: Duration::ZERO,
             ..config(Guarantee::ExactlyOnce)
         };
-        prepare_topics(&word_count(), &config, &*log.admin()).unwrap();
+        let Ready { directory, .. } = prepare(&word_count(), &config, &*log.admin()).unwrap();
         let shared = Arc::new(log.clone());
         let metrics = crate::metrics::Metrics::new("app", None);
-        let parts = parts(Arc::new(config), word_count(), shared, clock, metrics).unwrap();
+        let parts = parts(Arc::new(config), word_count(), directory, shared, clock, metrics);
         let (sender, reports) = unbounded();
         let report_to =
             |sender: Sender<Report>| Box::new(move |report| sender.send(report).unwrap());

@@ -88,7 +88,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         value: SharedCodec<V>,
     ) -> Self {
         let complete = is_empty_store(&handle);
-        let cache = Cache::new(handle.cache_bytes, complete);
+        let cache = Cache::new(handle.cache_limit.clone(), complete);
         Self {
             handle,
             layout,

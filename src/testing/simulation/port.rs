@@ -204,6 +204,21 @@ impl Admin for FaultyAdmin {
         self.inner.topics(names)
     }
 
+    fn topic_configs(&self, names: &[String]) -> Result<Vec<Vec<(String, String)>>, LogError> {
+        self.port.ask()?;
+        self.inner.topic_configs(names)
+    }
+
+    fn topic_names(&self) -> Result<Vec<String>, LogError> {
+        self.port.ask()?;
+        self.inner.topic_names()
+    }
+
+    fn groups(&self) -> Result<Vec<String>, LogError> {
+        self.port.ask()?;
+        self.inner.groups()
+    }
+
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         self.port.ask()?;
         self.inner.create_topics(topics)

@@ -1,0 +1,320 @@
+//! What must hold before anything runs? Everything is checked, and every problem is told at once.
+//!
+//! # Invariants
+//!
+//! - Nothing is created in the log, and nothing local but an empty state directory, before every
+//!   check has passed.
+//! - A log that does not answer is one problem, and is waited for once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::config::{Config, ErrorPolicy, Orphans};
+use crate::dsl::Topology;
+use crate::error::{BoxError, LogProblem, StartError, TopologyError, TopologyErrors};
+use crate::log::{Admin, LogError, NewTopic, TopicInfo};
+use crate::state::{MemoryBudget, StateDirectory};
+use crate::topology::{
+    Layout, Plan, changelog_topic, repartition_topic, topics_read, topics_written,
+};
+
+/// What the checks have found.
+pub(crate) struct Ready {
+    pub(crate) layout: Layout,
+    pub(crate) directory: StateDirectory,
+}
+
+/// Checks topics, names, settings of topics and the state directory; then creates the internal
+/// topics that are missing.
+///
+/// # Errors
+///
+/// Every problem that could be found.
+pub(crate) fn prepare(
+    topology: &Topology,
+    config: &Config,
+    admin: &dyn Admin,
+) -> Result<Ready, StartError> {
+    let mut start = Start::new(topology, config, admin);
+    let checked = start.check_topics();
+    let directory = start.directory();
+    let (Some((layout, missing)), Some(directory)) = (checked, directory) else {
+        return Err(StartError::from_problems(start.problems));
+    };
+    start.refused()?;
+    start.create(&missing);
+    start.adopt(&directory);
+    start.refused()?;
+    Ok(Ready { layout, directory })
+}
+
+/// As [`prepare`], where state lies in no directory.
+///
+/// # Errors
+///
+/// Every problem that could be found.
+pub(crate) fn prepare_topics(
+    topology: &Topology,
+    config: &Config,
+    admin: &dyn Admin,
+) -> Result<Layout, StartError> {
+    let mut start = Start::new(topology, config, admin);
+    let Some((layout, missing)) = start.check_topics() else {
+        return Err(StartError::from_problems(start.problems));
+    };
+    start.refused()?;
+    start.create(&missing);
+    start.refused()?;
+    Ok(layout)
+}
+
+struct Start<'a> {
+    plan: &'a Plan,
+    config: &'a Config,
+    admin: &'a dyn Admin,
+    problems: Vec<BoxError>,
+    /// Whether the log did not answer; it is not asked again.
+    is_unreachable: bool,
+}
+
+impl<'a> Start<'a> {
+    fn new(topology: &'a Topology, config: &'a Config, admin: &'a dyn Admin) -> Self {
+        let plan = topology.plan();
+        Self { plan, config, admin, problems: Vec::new(), is_unreachable: false }
+    }
+
+    /// The problems so far, if there are any.
+    fn refused(&mut self) -> Result<(), StartError> {
+        match std::mem::take(&mut self.problems) {
+            problems if problems.is_empty() => Ok(()),
+            problems => Err(StartError::from_problems(problems)),
+        }
+    }
+
+    /// The layout, and the internal topics that are missing.
+    fn check_topics(&mut self) -> Option<(Layout, Vec<NewTopic>)> {
+        let layout = self.layout();
+        self.check_outputs();
+        let checked = layout.map(|layout| {
+            let missing = self.internal_topics(&layout);
+            (layout, missing)
+        });
+        self.check_orphaned_topics();
+        checked
+    }
+
+    fn refuse(&mut self, problem: impl Into<BoxError>) {
+        self.problems.push(problem.into());
+    }
+
+    fn refuse_all(&mut self, problems: Vec<TopologyError>) {
+        self.problems.extend(problems.into_iter().map(BoxError::from));
+    }
+
+    /// The log's answer, unless it has none; `what` completes "not authorised to".
+    fn ask<T>(
+        &mut self,
+        what: impl FnOnce() -> String,
+        call: impl FnOnce(&'a dyn Admin) -> Result<T, LogError>,
+    ) -> Option<T> {
+        if self.is_unreachable {
+            return None;
+        }
+        match call(self.admin) {
+            Ok(answer) => Some(answer),
+            Err(error) => {
+                self.is_unreachable = matches!(error, LogError::Unavailable(_));
+                self.refuse(LogProblem::of(error, what(), &self.config.brokers));
+                None
+            }
+        }
+    }
+
+    /// What is known of each topic; nothing for one that the log does not speak of.
+    fn topics(&mut self, names: &[String]) -> BTreeMap<String, Option<TopicInfo>> {
+        let mut known = BTreeMap::new();
+        for name in names {
+            let asked = std::slice::from_ref(name);
+            let answer =
+                self.ask(|| format!("describe topic `{name}`"), |admin| admin.topics(asked));
+            if let Some(info) = answer.and_then(|infos| infos.into_iter().next()) {
+                known.insert(name.clone(), info);
+            }
+        }
+        known
+    }
+
+    fn layout(&mut self) -> Option<Layout> {
+        let known = self.topics(&topics_read(self.plan));
+        let counts = known.values().flatten().map(|info| (info.name.clone(), info.partitions));
+        match Layout::new(self.plan, self.config, &counts.collect()) {
+            Ok(layout) => Some(layout),
+            Err(TopologyErrors(mut errors)) => {
+                // Of these the log did not speak, which is a problem of its own.
+                errors.retain(|error| match error {
+                    TopologyError::MissingTopic { topic } => known.contains_key(topic),
+                    _ => true,
+                });
+                self.refuse_all(errors);
+                None
+            }
+        }
+    }
+
+    fn check_outputs(&mut self) {
+        let read: BTreeSet<String> = topics_read(self.plan).into_iter().collect();
+        let dead_letters = dead_letter_topics(self.plan, self.config);
+        let mut written = topics_written(self.plan);
+        for topic in dead_letters {
+            if read.contains(&topic) {
+                self.refuse(TopologyError::DeadLetterRead { topic });
+            } else if !written.contains(&topic) {
+                written.push(topic);
+            }
+        }
+        written.retain(|topic| !read.contains(topic));
+        for (topic, info) in self.topics(&written) {
+            if info.is_none() {
+                self.refuse(TopologyError::MissingTopic { topic });
+            }
+        }
+    }
+
+    /// Checks the internal topics that exist; returns the others.
+    fn internal_topics(&mut self, layout: &Layout) -> Vec<NewTopic> {
+        let names: Vec<String> =
+            layout.internal_topics().iter().map(|topic| topic.name.clone()).collect();
+        let mut known = self.topics(&names);
+        if known.len() < names.len() {
+            return Vec::new();
+        }
+        let infos: Vec<_> = names.iter().map(|name| known.remove(name).flatten()).collect();
+        let missing = layout.check_existing(&infos).unwrap_or_else(|TopologyErrors(errors)| {
+            self.refuse_all(errors);
+            Vec::new()
+        });
+        let existing: Vec<String> = infos.into_iter().flatten().map(|info| info.name).collect();
+        self.check_settings(layout, existing);
+        missing
+    }
+
+    fn check_settings(&mut self, layout: &Layout, existing: Vec<String>) {
+        if existing.is_empty() || self.is_unreachable {
+            return;
+        }
+        let settings = match self.admin.topic_configs(&existing) {
+            // Reading settings is a right of its own, and not needed for anything else.
+            Err(LogError::NotAuthorised(why)) => {
+                tracing::warn!(why, "the settings of internal topics cannot be checked");
+                return;
+            }
+            answer => self.ask(|| "read the settings of internal topics".into(), |_| answer),
+        };
+        let Some(settings) = settings else { return };
+        let settings = settings.into_iter().map(|pairs| pairs.into_iter().collect());
+        let existing = existing.into_iter().zip(settings).collect();
+        self.refuse_all(layout.check_settings(&existing));
+    }
+
+    /// Finds internal topics of this application that the pipeline has no use for.
+    fn check_orphaned_topics(&mut self) {
+        if self.config.orphans == Orphans::Keep {
+            return;
+        }
+        let id = &self.config.application_id;
+        let Some(topics) = self.ask(|| "list topics".into(), Admin::topic_names) else { return };
+        let kept: Vec<_> = topics.iter().filter_map(|name| kept_under(name, id)).collect();
+        let stores = self.plan.stores().iter().map(|store| changelog_topic(id, &store.name));
+        let repartitions = self.plan.repartitions().iter();
+        let repartitions = repartitions.map(|spec| repartition_topic(id, &spec.name));
+        let used: BTreeSet<String> = stores.chain(repartitions).collect();
+        let mut orphans: Vec<_> =
+            kept.into_iter().filter(|(_, name)| !used.contains(*name)).collect();
+        if orphans.is_empty() {
+            return;
+        }
+        let Some(groups) = self.ask(|| "list groups".into(), Admin::groups) else { return };
+        orphans.retain(|(_, name)| !is_of_another(name, id, &groups));
+        for (what, name) in orphans {
+            self.refuse(TopologyError::Orphaned { what, name: name.to_owned() });
+        }
+    }
+
+    fn directory(&mut self) -> Option<StateDirectory> {
+        let cluster = self.ask(|| "describe the cluster".into(), Admin::cluster_id)?;
+        let (root, id) = (&self.config.state_dir, &self.config.application_id);
+        let budget = MemoryBudget::of(self.config);
+        let directory = match StateDirectory::open_with(root, id, &cluster, budget) {
+            Ok(directory) => directory,
+            Err(error) => {
+                self.refuse(error);
+                return None;
+            }
+        };
+        if self.config.orphans == Orphans::Refuse {
+            match directory.orphans(&stores_on_disk(self.plan)) {
+                Ok(orphans) => self.refuse_all(orphans.into_iter().map(local_orphan).collect()),
+                Err(error) => self.refuse(error),
+            }
+        }
+        Some(directory)
+    }
+
+    fn create(&mut self, missing: &[NewTopic]) {
+        if missing.is_empty() {
+            return;
+        }
+        let names = || {
+            let names: Vec<_> = missing.iter().map(|topic| format!("`{}`", topic.name)).collect();
+            format!("create the internal topics {}", names.join(", "))
+        };
+        self.ask(names, |admin| admin.create_topics(missing));
+    }
+
+    fn adopt(&mut self, directory: &StateDirectory) {
+        if let Err(error) = directory.adopt(&stores_on_disk(self.plan)) {
+            self.refuse(error);
+        }
+    }
+}
+
+fn dead_letter_topics(plan: &Plan, config: &Config) -> BTreeSet<String> {
+    let sources = plan.nodes().iter().filter_map(|node| node.source.as_ref());
+    let own = sources.filter_map(|source| source.on_error.as_ref());
+    let policies = [&config.on_decode_error, &config.on_process_error, &config.on_produce_error];
+    let topic = |policy: &ErrorPolicy| match policy {
+        ErrorPolicy::DeadLetter(topic) => Some(topic.to_string()),
+        ErrorPolicy::Fail | ErrorPolicy::Skip => None,
+    };
+    policies.into_iter().chain(own).filter_map(topic).collect()
+}
+
+/// The stores that leave something in the state directory.
+fn stores_on_disk(plan: &Plan) -> Vec<&str> {
+    if !cfg!(feature = "rocksdb") {
+        return Vec::new();
+    }
+    let stores = plan.stores().iter().filter(|store| !store.in_memory);
+    stores.map(|store| &*store.name).collect()
+}
+
+fn local_orphan(name: String) -> TopologyError {
+    TopologyError::Orphaned { what: "local store", name }
+}
+
+/// What a topic is, if it is named as an internal one of the application.
+fn kept_under<'a>(topic: &'a str, application: &str) -> Option<(&'static str, &'a str)> {
+    let name = topic.strip_prefix(application)?.strip_prefix('-')?;
+    let is_named = |suffix| name.strip_suffix(suffix).is_some_and(|name| !name.is_empty());
+    if is_named("-changelog") {
+        return Some(("changelog topic", topic));
+    }
+    is_named("-repartition").then_some(("repartition topic", topic))
+}
+
+/// Whether the topic belongs to a group whose id begins like this application's: the topics of
+/// `orders-v2` begin with `orders-` too.
+fn is_of_another(topic: &str, application: &str, groups: &[String]) -> bool {
+    let is_longer = |group: &&String| group.len() > application.len();
+    let owns = |group: &String| topic.strip_prefix(&**group).is_some_and(|r| r.starts_with('-'));
+    groups.iter().filter(is_longer).any(owns)
+}
