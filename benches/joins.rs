@@ -1,17 +1,28 @@
-//! What does a join cost? A stream with a table of 100,000 rows, end to end.
+//! What does a join cost? A stream with a table of 100,000 rows, and two streams, end to end.
+//!
+//! Of the two streams each has a record of each of 10,000 keys every 200 ms, and matches those of
+//! the other that are at most 200 ms apart: about two each.
 //!
 //! Run it with `cargo bench --no-default-features --bench joins`.
 
 mod common;
 
+use std::time::Duration;
+
 use common::{Pipeline, Random, per_record};
-use criterion::Criterion;
-use millstream::{StreamsBuilder, Timestamp, Topic, Topology};
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion};
+use millstream::{JoinWindows, StreamsBuilder, Timestamp, Topic, Topology};
 
 const ROWS: u64 = 100_000;
+const KEYS: u64 = 10_000;
 
 fn rows() -> Topic<u64, u64> {
     Topic::plain("rows")
+}
+
+fn others() -> Topic<u64, u64> {
+    Topic::plain("others")
 }
 
 fn numbers() -> Topic<u64, u64> {
@@ -26,8 +37,33 @@ fn with_table() -> Topology {
     builder.build().expect("the topology is sound")
 }
 
-fn bench(criterion: &mut Criterion) {
-    let mut group = criterion.benchmark_group("join");
+fn two_streams() -> Topology {
+    let builder = StreamsBuilder::new();
+    let windows = JoinWindows::within(Duration::from_millis(200));
+    let others = builder.stream(&others());
+    let joined = builder.stream(&numbers()).join(&others, windows, "joined", |a, b| a ^ b);
+    joined.to(&Topic::<u64, u64>::plain("joined"));
+    builder.build().expect("the topology is sound")
+}
+
+fn bench_two_streams(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let mut pipeline = Pipeline::new(&two_streams());
+    let (mut random, mut number) = (Random::default(), 0_u64);
+    per_record(group, "two streams", &mut pipeline, |pipeline, count| {
+        let begin = number;
+        for (topic, count) in [(numbers(), count / 2), (others(), count - count / 2)] {
+            number = begin;
+            pipeline.fill(&topic, count, |line| {
+                number += 1;
+                line.timestamp = Timestamp::from_millis((number / 50) as i64);
+                line.key.extend_from_slice(&random.below(KEYS).to_be_bytes());
+                line.value.extend_from_slice(&number.to_be_bytes());
+            });
+        }
+    });
+}
+
+fn bench_table(group: &mut BenchmarkGroup<'_, WallTime>) {
     let mut pipeline = Pipeline::new(&with_table());
     let mut row = 0_u64;
     pipeline.fill(&rows(), ROWS, |line| {
@@ -37,7 +73,7 @@ fn bench(criterion: &mut Criterion) {
     });
     pipeline.run();
     let (mut random, mut number) = (Random::default(), 0_i64);
-    per_record(&mut group, "stream with table", &mut pipeline, |pipeline, count| {
+    per_record(group, "stream with table", &mut pipeline, |pipeline, count| {
         pipeline.fill(&numbers(), count, |line| {
             number += 1;
             line.timestamp = Timestamp::from_millis(number / 4_000);
@@ -49,6 +85,9 @@ fn bench(criterion: &mut Criterion) {
 
 fn main() {
     let mut criterion = Criterion::default().configure_from_args();
-    bench(&mut criterion);
+    let mut group = criterion.benchmark_group("join");
+    bench_table(&mut group);
+    bench_two_streams(&mut group);
+    group.finish();
     criterion.final_summary();
 }

@@ -86,17 +86,14 @@ impl Pipeline {
         timed(|| self.driver.commit().expect("nothing in a benchmark fails"))
     }
 
-    /// Gives up the records of all topics but changelogs, so that memory stays bounded.
+    /// Gives up the records of all topics, so that memory stays bounded.
     pub(crate) fn trim(&mut self) {
         let admin = self.driver.log().admin();
-        let topics = self.driver.log().topics();
-        let names = topics.iter().map(|topic| topic.name.as_str());
-        for name in names.filter(|name| !name.ends_with("-changelog")) {
-            let partition = self.partition(name);
+        for topic in self.driver.log().topics() {
+            let partition = self.partition(&topic.name);
             let end = admin.offsets(&[(partition, OffsetSpec::End)]).expect("the topic is there");
             admin.delete_records(&[(partition, end[0])]).expect("the topic is there");
         }
-        self.driver.log().compact();
     }
 
     fn partition(&self, topic: &str) -> PartitionId {
