@@ -59,11 +59,15 @@ impl OpenBatch {
         self.reserve(length + varint::size(length as i64));
 
         let bytes = &mut self.bytes;
-        varint::put(bytes, length as i64);
-        bytes.push(0);
-        varint::put(bytes, time_delta);
-        varint::put(bytes, offset_delta);
-        put_slice(bytes, key);
+        let mut front = varint::Front::new();
+        front.put(length as i64);
+        // No attributes are defined.
+        front.put(0);
+        front.put(time_delta);
+        front.put(offset_delta);
+        front.put(key.map_or(-1, |key| key.len() as i64));
+        bytes.extend_from_slice(front.bytes());
+        bytes.extend_from_slice(key.unwrap_or_default());
         put_slice(bytes, value);
         varint::put(bytes, i64::from(headers.count));
         bytes.extend_from_slice(headers.bytes);

@@ -62,6 +62,39 @@ pub(crate) fn put(bytes: &mut Vec<u8>, value: i64) {
     bytes.push(rest as u8);
 }
 
+/// A few numbers that are appended together: one check of the buffer's room for all.
+pub(super) struct Front {
+    bytes: [u8; Self::BYTES_MAX],
+    length: usize,
+}
+
+impl Front {
+    /// Room for five numbers of any size.
+    const BYTES_MAX: usize = 50;
+
+    #[inline]
+    pub(super) const fn new() -> Self {
+        Self { bytes: [0; Self::BYTES_MAX], length: 0 }
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, value: i64) {
+        let mut rest = zigzag(value);
+        while rest >= 0x80 {
+            self.bytes[self.length] = rest as u8 | 0x80;
+            self.length += 1;
+            rest >>= 7;
+        }
+        self.bytes[self.length] = rest as u8;
+        self.length += 1;
+    }
+
+    #[inline]
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+}
+
 #[inline]
 const fn zigzag(value: i64) -> u64 {
     ((value << 1) ^ (value >> 63)) as u64
@@ -86,6 +119,9 @@ mod tests {
             let mut bytes = Vec::new();
             put(&mut bytes, number);
             assert_eq!(bytes.len(), size(number), "{number}");
+            let mut front = Front::new();
+            front.put(number);
+            assert_eq!(front.bytes(), bytes);
             assert_eq!(take_i64(&mut bytes.as_slice()), Some(number));
             let short = i32::try_from(number).ok();
             assert_eq!(take_i32(&mut bytes.as_slice()), short);
