@@ -29,8 +29,9 @@ pub(super) struct SortedKeys {
 }
 
 struct SortKey {
-    /// The first eight bytes, padded with zeros: equal prefixes are decided by the bytes.
-    prefix: u64,
+    /// The first bytes behind those that all keys share, padded with zeros; set by the sort. Equal
+    /// prefixes are decided by the bytes.
+    prefix: u128,
     start: usize,
     length: u32,
     item: u32,
@@ -50,12 +51,8 @@ impl SortedKeys {
     ) -> Result<(), E> {
         let start = self.bytes.len();
         encode(&mut self.bytes)?;
-        let key = &self.bytes[start..];
-        let mut prefix = [0; 8];
-        let shared = key.len().min(prefix.len());
-        prefix[..shared].copy_from_slice(&key[..shared]);
-        let length = key.len() as u32;
-        self.keys.push(SortKey { prefix: u64::from_be_bytes(prefix), start, length, item });
+        let length = (self.bytes.len() - start) as u32;
+        self.keys.push(SortKey { prefix: 0, start, length, item });
         Ok(())
     }
 
@@ -66,11 +63,26 @@ impl SortedKeys {
 
     /// Sorts by key; equal keys by item.
     pub(super) fn sort(&mut self) {
+        let shared = self.shared_bytes();
         let bytes = &self.bytes;
         let of = |key: &SortKey| &bytes[key.start..key.start + key.length as usize];
+        for key in &mut self.keys {
+            key.prefix = prefix_of(&of(key)[shared..]);
+        }
         self.keys.sort_unstable_by(|a, b| {
             a.prefix.cmp(&b.prefix).then_with(|| of(a).cmp(of(b))).then(a.item.cmp(&b.item))
         });
+    }
+
+    /// How many bytes all keys begin with alike.
+    fn shared_bytes(&self) -> usize {
+        let mut keys = self.iter().map(|(_, key)| key);
+        let mut shared = keys.next().unwrap_or_default();
+        for key in keys {
+            let alike = shared.iter().zip(key).take_while(|(a, b)| a == b).count();
+            shared = &shared[..alike];
+        }
+        shared.len()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &[u8])> {
@@ -78,6 +90,16 @@ impl SortedKeys {
             .iter()
             .map(|key| (key.item, &self.bytes[key.start..key.start + key.length as usize]))
     }
+}
+
+/// The first bytes of a key as a number that sorts as they do; zeros stand for those that it lacks.
+fn prefix_of(key: &[u8]) -> u128 {
+    if let Some(first) = key.first_chunk() {
+        return u128::from_be_bytes(*first);
+    }
+    let mut first = [0; 16];
+    first[..key.len()].copy_from_slice(key);
+    u128::from_be_bytes(first)
 }
 
 /// The place of a row among the rows of its key; ascending by time.
@@ -243,6 +265,29 @@ mod tests {
             unescape(escaped, &mut key).unwrap();
             assert_eq!(key, keys[index / times.len()]);
             assert_eq!(place, Place { time: times[index % times.len()], second: 7 });
+        }
+    }
+
+    #[test]
+    fn sorted_keys_ascend_whatever_they_share() {
+        let ends: [&[u8]; 8] = [b"", b"\0", b"\0\0", b"a", b"a\0", b"\xFF", b"ab", b"a"];
+        for shared in ["", "k", "a longer beginning that all keys share"] {
+            let keys = ends.map(|end| [shared.as_bytes(), &[7; 15], end].concat());
+            let mut sorted = SortedKeys::default();
+            for (item, key) in keys.iter().enumerate() {
+                sorted
+                    .push(item as u32, |out| {
+                        out.extend_from_slice(key);
+                        Ok::<_, std::convert::Infallible>(())
+                    })
+                    .unwrap();
+            }
+            sorted.sort();
+            let mut expected: Vec<_> = (0_u32..).zip(&keys).collect();
+            expected.sort_by_key(|(item, key)| (*key, *item));
+            let found: Vec<_> = sorted.iter().map(|(item, key)| (item, key.to_vec())).collect();
+            let expected: Vec<_> = expected.into_iter().map(|(i, key)| (i, key.clone())).collect();
+            assert_eq!(found, expected);
         }
     }
 

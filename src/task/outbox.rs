@@ -148,6 +148,7 @@ impl TaskOutbox<'_> {
         let target = &mut self.targets.targets[index];
         let count = target.partitions.len() as u32;
         let partition = match record.partition_by {
+            Some(_) if count == 1 => 0,
             Some(key) => partition_for_key(key, count),
             None => self.partition % count,
         };

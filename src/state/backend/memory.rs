@@ -43,7 +43,11 @@ impl MemoryStore {
         match (value, self.rows.get_mut(key)) {
             (Some(value), Some(row)) => {
                 self.bytes = self.bytes + value.len() - row.len();
-                *row = value.into();
+                if row.len() == value.len() {
+                    row.copy_from_slice(value);
+                } else {
+                    *row = value.into();
+                }
             }
             (Some(value), None) => {
                 self.bytes += key.len() + value.len();

@@ -69,10 +69,11 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         let (escaped, _) = split_row_key(row_key).expect("a flush makes whole keys");
         if self.handle.changelog {
             let timestamp = row.content.as_ref().map_or(row.deleted_at, |row| row.timestamp);
-            let mut key = Vec::with_capacity(row_key.len());
-            unescape(escaped, &mut key).expect("a flush escapes its keys");
-            self.layout.write_place(place, &mut key);
-            changelog(timestamp, &key, row_bytes.map(row_value));
+            let key = &mut self.changelog_key;
+            key.clear();
+            unescape(escaped, key).expect("a flush escapes its keys");
+            self.layout.write_place(place, key);
+            changelog(timestamp, key, row_bytes.map(row_value));
         }
         if !is_visible {
             return Ok(());

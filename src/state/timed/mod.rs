@@ -38,6 +38,9 @@ use super::{Direction, Stamped, StoreHandle, is_empty_store};
 /// Rows that are not in the backend's time index, by time: the key's slot and the place's second.
 type FreshRows = BTreeMap<i64, Vec<(SlotId, i64)>>;
 
+/// Rows at the end of a key's that are looked at before all of them are searched.
+const ROWS_TRIED: usize = 6;
+
 /// A store of stamped values by key and place.
 pub(super) struct TimedStore<K, V> {
     handle: StoreHandle,
@@ -59,6 +62,7 @@ pub(super) struct TimedStore<K, V> {
     row_bytes: usize,
     sorted: SortedKeys,
     scratch: Vec<u8>,
+    changelog_key: Vec<u8>,
 }
 
 /// All rows of a key, ascending by place.
@@ -104,6 +108,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
             row_bytes: 32,
             sorted: SortedKeys::default(),
             scratch: Vec::new(),
+            changelog_key: Vec::new(),
         }
     }
 
@@ -193,8 +198,8 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
     ) -> Result<()> {
         let from = from.max(self.floor);
         let Some(rows) = self.rows(key)? else { return Ok(()) };
-        let begin = rows.partition_point(|row| row.place.time < from);
-        let end = rows.partition_point(|row| row.place.time <= to).max(begin);
+        let begin = point(rows, |row| row.place.time < from);
+        let end = point(rows, |row| row.place.time <= to).max(begin);
         let mut show = |row: &Row<V>| match &row.content {
             Some(content) => visit(row.place, &content.value, content.timestamp),
             None => ControlFlow::Continue(()),
@@ -310,14 +315,20 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
     }
 }
 
-/// Where a place is among a key's rows, or where it would be. The last row is tried first: time
-/// mostly goes on.
+/// Where a place is among a key's rows, or where it would be.
 #[inline]
 fn find<V>(rows: &Rows<V>, place: Place) -> Result<usize, usize> {
-    match rows.back() {
-        None => Err(0),
-        Some(last) if last.place == place => Ok(rows.len() - 1),
-        Some(last) if last.place < place => Err(rows.len()),
-        Some(_) => rows.binary_search_by(|row| row.place.cmp(&place)),
+    let index = point(rows, |row| row.place < place);
+    let is_there = rows.get(index).is_some_and(|row| row.place == place);
+    if is_there { Ok(index) } else { Err(index) }
+}
+
+/// How many rows, the first ones, are before. The last rows are tried first: time mostly goes on.
+#[inline]
+fn point<V>(rows: &Rows<V>, is_before: impl Fn(&Row<V>) -> bool) -> usize {
+    let last = rows.iter().rev().take(ROWS_TRIED);
+    match last.take_while(|row| !is_before(row)).count() {
+        ROWS_TRIED => rows.partition_point(is_before),
+        behind => rows.len() - behind,
     }
 }
