@@ -113,6 +113,10 @@ where
             }
         }
     }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        self.store.borrow().warm(records.iter().map(|record| &record.key));
+    }
 }
 
 impl<K: Data + Eq + Hash, A: Data> Results<K, A> {

@@ -22,4 +22,8 @@ impl<K: Data, V: Data> Push<K, V> for FanOut<K, V> {
         }
         last.push(cx, record)
     }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        self.edges.iter().for_each(|edge| edge.warm(records));
+    }
 }

@@ -14,6 +14,9 @@ use crate::time::Timestamp;
 pub(crate) trait Lookup<K, V> {
     /// The row and its timestamp.
     fn get(&mut self, key: &K) -> Result<Option<(V, Timestamp)>>;
+
+    /// Reads the rows of keys that are soon to be looked up, so that they are near.
+    fn warm(&self, _keys: &mut dyn Iterator<Item = &K>) {}
 }
 
 /// Builds the reader of a table, in the task that holds the table.
@@ -39,5 +42,9 @@ impl<K: Data + Eq + Hash, V: Data> Lookup<K, V> for Shared<KeyValueStore<K, V>> 
     fn get(&mut self, key: &K) -> Result<Option<(V, Timestamp)>> {
         let mut store = self.borrow_mut();
         Ok(store.get(key)?.map(|(value, timestamp)| (value.clone(), timestamp)))
+    }
+
+    fn warm(&self, keys: &mut dyn Iterator<Item = &K>) {
+        self.borrow().warm(keys);
     }
 }

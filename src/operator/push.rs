@@ -21,6 +21,10 @@ use crate::topology::NodeId;
 pub(crate) trait Push<K, V> {
     /// Takes one record, and everything that follows from it, to the end.
     fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()>;
+
+    /// Shows records that are soon to be pushed. An operator with a store touches their rows, one
+    /// after the other: memory answers several such reads at a time, and records find it warm.
+    fn warm(&self, _records: &[Record<K, V>]) {}
 }
 
 /// An edge: what an operator pushes its results into.
@@ -31,6 +35,10 @@ impl<K, V, P: Push<K, V> + ?Sized> Push<K, V> for Rc<RefCell<P>> {
     fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()> {
         // A plan is acyclic, so an operator is never pushed into while it pushes.
         self.borrow_mut().push(cx, record)
+    }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        self.borrow().warm(records);
     }
 }
 

@@ -94,6 +94,10 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> Push<K, V> for SessionAggregateOp<K,
         }
         self.results.release_closed(cx, self.windows.closed_until(now))
     }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        self.store.borrow().warm(records.iter().map(|record| &record.key));
+    }
 }
 
 impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {

@@ -1,5 +1,6 @@
 //! Where bytes become records.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::error::{BoxError, Result};
@@ -13,10 +14,14 @@ use crate::topic::{TimestampExtractor, Topic};
 
 /// The receiving end of one topic in a running task.
 pub(crate) trait Source {
-    /// Decodes a record and keeps it; returns the time that it is ordered by.
+    /// Decodes a record and keeps it behind those that it holds; returns the time that it is
+    /// ordered by.
     fn load(&mut self, view: RecordView<'_>) -> Result<Timestamp, BoxError>;
 
-    /// Pushes the record that was loaded.
+    /// Says that the records it holds are soon to be forwarded.
+    fn warm(&self);
+
+    /// Pushes the record that was loaded first of those that it holds.
     fn forward(&mut self, cx: &mut Cx<'_>) -> Result<()>;
 }
 
@@ -39,7 +44,7 @@ struct TopicSourceOp<K, V> {
     key: SharedCodec<K>,
     value: SharedCodec<V>,
     timestamps: Option<TimestampExtractor<K, V>>,
-    head: Option<Record<K, V>>,
+    loaded: VecDeque<Record<K, V>>,
     next: Edge<K, V>,
 }
 
@@ -49,7 +54,7 @@ impl<K: Data, V: Data> BuildSource for TopicSource<K, V> {
             key: Arc::clone(&self.key),
             value: Arc::clone(&self.value),
             timestamps: self.timestamps.clone(),
-            head: None,
+            loaded: VecDeque::new(),
             next: self.output.build(task),
         })
     }
@@ -66,12 +71,18 @@ impl<K: Data, V: Data> Source for TopicSourceOp<K, V> {
         if timestamp < Timestamp::ZERO {
             return Err(format!("timestamp: {timestamp} is before the epoch").into());
         }
-        self.head = Some(Record { key, value, timestamp });
+        self.loaded.push_back(Record { key, value, timestamp });
         Ok(timestamp)
     }
 
+    fn warm(&self) {
+        let (records, wrapped) = self.loaded.as_slices();
+        self.next.warm(records);
+        self.next.warm(wrapped);
+    }
+
     fn forward(&mut self, cx: &mut Cx<'_>) -> Result<()> {
-        let record = self.head.take().expect("a record is loaded before it is forwarded");
+        let record = self.loaded.pop_front().expect("a record is loaded before it is forwarded");
         self.next.push(cx, record)
     }
 }

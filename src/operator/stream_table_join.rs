@@ -54,4 +54,9 @@ impl<K: Data, V: Data, K2: Data, V2: Data, R: Data> Push<K, V>
             None => Ok(()),
         }
     }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        let mut keys = records.iter().filter_map(|record| (self.key)(&record.key));
+        self.rows.warm(&mut keys);
+    }
 }

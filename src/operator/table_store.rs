@@ -73,4 +73,8 @@ impl<K: Data + Eq + Hash, V: Data, T> Push<K, T> for TableStoreOp<K, V, T> {
             None => Ok(()),
         }
     }
+
+    fn warm(&self, records: &[Record<K, T>]) {
+        self.store.borrow().warm(records.iter().map(|record| &record.key));
+    }
 }

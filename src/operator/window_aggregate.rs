@@ -113,6 +113,10 @@ where
         }
         self.results.release_closed(cx, self.windows.closed_until(now))
     }
+
+    fn warm(&self, records: &[Record<K, V>]) {
+        self.store.borrow().warm(records.iter().map(|record| &record.key));
+    }
 }
 
 impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<F, K, A> {

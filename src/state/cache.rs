@@ -11,13 +11,14 @@
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, Hash};
+use std::hint::black_box;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::CacheLimit;
 
 /// Where a key's slot is.
-pub(super) type SlotId = u32;
+pub(crate) type SlotId = u32;
 
 /// Slots that one insertion looks at, at most, to make room.
 const STEPS_PER_INSERT: usize = 8;
@@ -106,9 +107,25 @@ impl<K: Eq + Hash, P> Cache<K, P> {
     #[inline]
     pub(super) fn find(&self, key: &K) -> Option<SlotId> {
         self.lookups.set(self.lookups.get() + 1);
+        self.id_of(key)
+    }
+
+    #[inline]
+    fn id_of(&self, key: &K) -> Option<SlotId> {
         let hash = self.hasher.hash_one(key);
         let slots = &self.slots;
         self.index.find(hash, |id| slot_of(slots, *id).key == *key).copied()
+    }
+
+    /// Reads the slots of keys that are soon to be found. `touch` reads what a payload points to
+    /// and makes a number of it, so that the reading is not left out.
+    #[inline]
+    pub(super) fn warm<'k>(&self, keys: impl Iterator<Item = &'k K>, touch: impl Fn(&P) -> u64)
+    where
+        K: 'k,
+    {
+        let slots = keys.filter_map(|key| self.id_of(key)).map(|id| self.slot(id));
+        black_box(slots.fold(0, |sum, slot| sum ^ u64::from(slot.bytes) ^ touch(&slot.payload)));
     }
 
     #[inline]

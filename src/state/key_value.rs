@@ -114,6 +114,11 @@ impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
         Ok(result)
     }
 
+    /// Reads the rows of keys that are soon to be looked up.
+    pub(crate) fn warm<'k>(&self, keys: impl Iterator<Item = &'k K>) {
+        self.cache.warm(keys, |cell| u64::from(cell.dirty));
+    }
+
     /// Shows the rows of a range in the order of their serialised keys, until the visitor breaks.
     pub(crate) fn scan(
         &mut self,

@@ -64,6 +64,11 @@ impl<K: Data + Eq + Hash, V: Data> SessionStore<K, V> {
         })
     }
 
+    /// Reads the rows of keys that are soon to be looked up.
+    pub(crate) fn warm<'k>(&self, keys: impl Iterator<Item = &'k K>) {
+        self.rows.warm(keys);
+    }
+
     /// The value of a session.
     pub(crate) fn get(&mut self, key: &K, session: Window) -> Result<Option<(&V, Timestamp)>> {
         self.rows.get(key, place_of(session))

@@ -91,6 +91,11 @@ impl<K: Data + Eq + Hash, V: Data> WindowStore<K, V> {
         self.rows.put(key, place, Some(value), start)
     }
 
+    /// Reads the rows of keys that are soon to be looked up.
+    pub(crate) fn warm<'k>(&self, keys: impl Iterator<Item = &'k K>) {
+        self.rows.warm(keys);
+    }
+
     /// The value of a window.
     pub(crate) fn get(&mut self, key: &K, start: Timestamp) -> Result<Option<(&V, Timestamp)>> {
         self.rows.get(key, window(start))

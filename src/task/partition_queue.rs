@@ -2,11 +2,14 @@
 //!
 //! # Invariants
 //!
-//! - The head is decoded and held by the source; its offset is `position`, which is what a commit
-//!   writes: every record before it has been processed or dropped by a policy.
+//! - The head is decoded and held by the source, with a few records of its batch behind it; its
+//!   offset is `position`, which is what a commit writes: every record before it has been processed
+//!   or dropped by a policy.
+//! - A record is refused only when it is its turn: every record before it has been processed.
 //! - `position` never goes back.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{BoxError, Error, ErrorKind, Result};
@@ -16,15 +19,22 @@ use crate::log::{
 use crate::operator::source::Source;
 use crate::time::Timestamp;
 
+/// Records that are decoded together, at most.
+const AHEAD_MAX: usize = 16;
+/// Bytes behind which no more records are decoded together: a small part of the nearest cache.
+const AHEAD_BYTES_MAX: usize = 4 * 1024;
+
 /// The fetched records of one partition.
 pub(crate) struct PartitionQueue {
     pub(crate) partition: PartitionId,
     pub(crate) name: TopicPartition,
     pub(crate) source: Box<dyn Source>,
     batches: VecDeque<RecordCursor>,
-    /// The time of the record that the source holds; `None` if it holds none.
-    head: Option<Timestamp>,
-    /// The head's headers.
+    /// The records that the source holds, and the buffers of those that it held.
+    loaded: [Loaded; AHEAD_MAX],
+    /// Which of `loaded` the source holds: the head is the first.
+    held: Range<usize>,
+    /// The headers of the record that was taken last.
     pub(crate) headers: EncodedHeaders,
     /// The next offset to process.
     position: i64,
@@ -42,6 +52,14 @@ pub(crate) struct PartitionQueue {
     pub(crate) taken: u64,
     /// Bytes fetched in all.
     pub(crate) fetched_bytes: u64,
+}
+
+/// What a queue knows of a record that the source holds.
+#[derive(Default)]
+struct Loaded {
+    time: Timestamp,
+    offset: i64,
+    headers: EncodedHeaders,
 }
 
 /// A record that could not be decoded, where it lies.
@@ -63,7 +81,8 @@ impl PartitionQueue {
             name,
             source,
             batches: VecDeque::new(),
-            head: None,
+            loaded: Default::default(),
+            held: 0..0,
             headers: EncodedHeaders::new(),
             position,
             partition_time,
@@ -90,19 +109,19 @@ impl PartitionQueue {
     pub(crate) fn caught_up_at(&mut self, position: i64) {
         self.caught_up = true;
         self.fetched_to = self.fetched_to.max(position);
-        if self.head.is_none() && self.batches.is_empty() {
+        if self.held.is_empty() && self.batches.is_empty() {
             self.position = self.position.max(position);
         }
     }
 
     /// The head's time.
     pub(crate) fn head(&self) -> Option<Timestamp> {
-        self.head
+        if self.held.is_empty() { None } else { Some(self.loaded[self.held.start].time) }
     }
 
     /// Whether there is no record to process.
     pub(crate) fn is_empty(&self) -> bool {
-        self.head.is_none() && self.batches.is_empty()
+        self.held.is_empty() && self.batches.is_empty()
     }
 
     /// Whether it is known that the log holds no more.
@@ -125,13 +144,13 @@ impl PartitionQueue {
         self.position
     }
 
-    /// Decodes the next record into the head. A record that cannot be decoded goes to `refuse`,
-    /// which says whether to go on without it.
+    /// Decodes the next record, and a few behind it. A record that cannot be decoded goes to
+    /// `refuse`, which says whether to go on without it.
     pub(crate) fn load(
         &mut self,
         refuse: &mut dyn FnMut(&TopicPartition, Undecodable<'_>) -> Result<()>,
     ) -> Result<()> {
-        while self.head.is_none() {
+        while self.held.is_empty() {
             let Some(cursor) = self.batches.front_mut() else { return Ok(()) };
             let Some(view) = cursor.next() else {
                 self.position = self.position.max(cursor.next_offset_after());
@@ -143,9 +162,10 @@ impl PartitionQueue {
             debug_assert!(view.offset >= self.position, "a position never goes back");
             self.position = view.offset;
             match self.source.load(view) {
-                Ok(timestamp) => {
-                    self.headers.copy_from(view.headers);
-                    self.head = Some(timestamp);
+                Ok(time) => {
+                    self.held = 0..1;
+                    self.loaded[0].set(&view, time);
+                    self.load_ahead();
                 }
                 Err(error) => {
                     refuse(&self.name, Undecodable { view, error })?;
@@ -157,14 +177,42 @@ impl PartitionQueue {
         Ok(())
     }
 
+    /// Decodes records behind the head, up to the end of its batch and to one that is damaged or
+    /// cannot be decoded: that one waits for its turn.
+    fn load_ahead(&mut self) {
+        let Some(cursor) = self.batches.front_mut() else { return };
+        let mut bytes = 0;
+        while self.held.end < AHEAD_MAX && bytes < AHEAD_BYTES_MAX {
+            let place = cursor.place();
+            let loaded = match cursor.next() {
+                Some(Ok(view)) => self.source.load(view).map(|time| (view, time)).ok(),
+                Some(Err(_)) => None,
+                None => break,
+            };
+            let Some((view, time)) = loaded else {
+                cursor.go_back(place);
+                break;
+            };
+            bytes += view.key.map_or(0, <[u8]>::len) + view.value.map_or(0, <[u8]>::len);
+            self.loaded[self.held.end].set(&view, time);
+            self.held.end += 1;
+        }
+        if self.held.len() > 1 {
+            self.source.warm();
+        }
+    }
+
     /// Takes the head for processing: its time, its offset. The source forwards it.
     pub(crate) fn take_head(&mut self) -> (Timestamp, i64) {
-        let timestamp = self.head.take().expect("a head is taken only where there is one");
-        let offset = self.position;
-        self.position = offset + 1;
+        let index = self.held.next().expect("a head is taken only where there is one");
+        let Loaded { time, offset, headers } = &mut self.loaded[index];
+        std::mem::swap(&mut self.headers, headers);
+        let (time, offset) = (*time, *offset);
+        self.position =
+            if self.held.is_empty() { offset + 1 } else { self.loaded[self.held.start].offset };
         self.taken += 1;
-        self.partition_time = self.partition_time.max(timestamp);
-        (timestamp, offset)
+        self.partition_time = self.partition_time.max(time);
+        (time, offset)
     }
 
     /// Shows the record at this offset as it was fetched: the one that was taken last.
@@ -183,8 +231,76 @@ impl PartitionQueue {
     }
 }
 
+impl Loaded {
+    #[inline]
+    fn set(&mut self, view: &RecordView<'_>, time: Timestamp) {
+        self.time = time;
+        self.offset = view.offset;
+        self.headers.copy_from(view.headers);
+    }
+}
+
 #[cold]
 fn damaged(name: &TopicPartition, offset: i64, error: impl Into<BoxError>) -> Error {
     let message = "a fetched record is damaged; check the broker's disks and the network";
     Error::new(ErrorKind::Fatal, message).caused_by(error).at_position(name.clone(), offset)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{HeadersView, OpenBatch, Partitions};
+    use crate::operator::push::Cx;
+
+    /// Holds nothing, and refuses records without a value.
+    struct ValuesWanted;
+
+    impl Source for ValuesWanted {
+        fn load(&mut self, view: RecordView<'_>) -> Result<Timestamp, BoxError> {
+            view.value.map(|_| view.timestamp).ok_or_else(|| "no value".into())
+        }
+
+        fn warm(&self) {}
+
+        fn forward(&mut self, _cx: &mut Cx<'_>) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    fn queue(records: i64, is_refused: impl Fn(i64) -> bool) -> PartitionQueue {
+        let mut batch = OpenBatch::new();
+        for number in 0..records {
+            let value: Option<&[u8]> = if is_refused(number) { None } else { Some(b"value") };
+            let at = Timestamp::from_millis(1_000 + number);
+            batch.append(at, None, value, HeadersView::default());
+        }
+        let name = TopicPartition::new("numbers", 0);
+        let partition = Partitions::default().id(&name);
+        let source = Box::new(ValuesWanted);
+        let mut queue = PartitionQueue::new(partition, name, source, 0, Timestamp::UNKNOWN);
+        queue.push(RecordBatch::new(partition, batch.seal()).unwrap());
+        queue
+    }
+
+    #[test]
+    fn a_record_is_refused_only_when_it_is_its_turn() {
+        let is_refused = |offset: i64| [0, 5, 6, 20, 49].contains(&offset);
+        let mut queue = queue(50, is_refused);
+        let mut seen = Vec::new();
+        loop {
+            let refuse = &mut |_: &TopicPartition, undecodable: Undecodable<'_>| {
+                seen.push((undecodable.view.offset, true));
+                Ok(())
+            };
+            queue.load(refuse).unwrap();
+            let Some(time) = queue.head() else { break };
+            assert_eq!(queue.position(), time.as_millis() - 1_000);
+            let (_, offset) = queue.take_head();
+            assert_eq!(queue.position(), offset + 1);
+            seen.push((offset, false));
+        }
+        let expected: Vec<_> = (0..50).map(|offset| (offset, is_refused(offset))).collect();
+        assert_eq!(seen, expected);
+        assert_eq!((queue.position(), queue.bytes(), queue.taken), (50, 0, 50));
+    }
 }

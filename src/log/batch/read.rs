@@ -54,7 +54,7 @@ impl Frame {
 
 /// Where in a batch the next record begins.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(crate) struct Place {
     /// The next record's first byte; the batch's length once reading is over.
     at: usize,
     /// The next record's number.
@@ -243,6 +243,17 @@ impl RecordCursor {
     #[inline]
     pub fn peek_timestamp(&self) -> Option<Timestamp> {
         self.place.peek_timestamp(self.batch.bytes(), &self.frame)
+    }
+
+    /// Where the next record begins, to come back to.
+    #[inline]
+    pub(crate) const fn place(&self) -> Place {
+        self.place
+    }
+
+    /// Goes back to a place of this cursor.
+    pub(crate) fn go_back(&mut self, place: Place) {
+        self.place = place;
     }
 
     /// How many records are still to be read.

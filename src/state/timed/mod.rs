@@ -166,6 +166,11 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
         Ok(result)
     }
 
+    /// Reads the last rows of keys that are soon to be looked up.
+    pub(super) fn warm<'k>(&self, keys: impl Iterator<Item = &'k K>) {
+        self.cache.warm(keys, |rows| rows.back().map_or(0, |row| row.place.time as u64));
+    }
+
     /// Sets, or with `None` deletes, a row.
     pub(super) fn put(
         &mut self,
