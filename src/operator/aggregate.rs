@@ -6,7 +6,6 @@
 //!   key has none: nothing was sent downstream before it.
 
 use std::cell::RefCell;
-use std::collections::HashSet;
 use std::hash::Hash;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -16,7 +15,7 @@ use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
 use crate::operator::push::{Cx, Edge, FailureStage, Push};
 use crate::record::{Change, Data, Record};
 use crate::serde::SharedCodec;
-use crate::state::{KeyValueStore, Stamped};
+use crate::state::{KeyValueStore, SlotId, Stamped};
 use crate::window::Emit;
 
 /// Factory of an aggregation of a stream by key.
@@ -42,9 +41,9 @@ struct Results<K, A> {
     wants_old: bool,
     is_unused: bool,
     emit: Emit,
-    /// With `Emit::OnCommit`: keys that changed, with the value last sent downstream.
-    pending: Vec<(K, Option<A>)>,
-    pending_keys: HashSet<K>,
+    /// With `Emit::OnCommit`: the rows that changed, each once, with the value that was last sent
+    /// downstream.
+    pending: Vec<(SlotId, Option<A>)>,
 }
 
 impl<F, K: Data + Eq + Hash, V: Data, A: Data> Build<K, V> for Aggregate<F, K, A>
@@ -62,7 +61,6 @@ where
             is_unused: self.output.is_unused(),
             emit: self.emit,
             pending: Vec::new(),
-            pending_keys: HashSet::new(),
         };
         let operator = AggregateOp { fold: Arc::clone(&self.fold), store, results };
         if self.emit == Emit::EachUpdate {
@@ -81,33 +79,37 @@ where
     fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()> {
         let Record { key, value, timestamp } = record;
         let results = &mut self.results;
-        let wants_old = results.needs_old(&key);
-        let wants_new = results.emit == Emit::EachUpdate && !results.is_unused;
+        let keeps_back = results.emit != Emit::EachUpdate && !results.is_unused;
+        let wants_new = !keeps_back && !results.is_unused;
         let fold = &self.fold;
-        let folded = self.store.borrow_mut().update(&key, |entry| {
+        let (folded, id) = self.store.borrow_mut().update_noted(&key, |entry, noted| {
             let (mut total, known) = match entry.take() {
                 Some(stamped) => (Some(stamped.value), stamped.timestamp),
                 None => (None, timestamp),
             };
+            let wants_old = results.wants_old && !*noted;
             let old = if wants_old { total.clone() } else { None };
             let was_there = total.is_some();
             let outcome = fold(&key, value, &mut total);
             let new = if wants_new { total.clone() } else { None };
             let timestamp = if outcome.is_ok() { known.max(timestamp) } else { known };
             *entry = total.map(|value| Stamped { value, timestamp });
+            outcome?;
             let changed = was_there || entry.is_some();
-            outcome.map(|()| changed.then_some((old, new, timestamp)))
+            let is_first = keeps_back && changed && !std::mem::replace(noted, true);
+            Ok((changed && (wants_new || is_first)).then_some((old, new, timestamp)))
         })?;
         match folded {
             Ok(Some((old, new, timestamp))) if wants_new => {
                 results.next.push(cx, Record { key, value: Change { old, new }, timestamp })
             }
-            Ok(None) => Ok(()),
             Ok(Some((old, _, _))) => {
-                results.keep_back(key, old);
+                results.pending.push((id, old));
                 Ok(())
             }
+            Ok(None) => Ok(()),
             Err(error) => {
+                let error: BoxError = error;
                 cx.fail(results.node, FailureStage::Process, error);
                 Ok(())
             }
@@ -119,25 +121,15 @@ where
     }
 }
 
-impl<K: Data + Eq + Hash, A: Data> Results<K, A> {
-    /// Whether the value before an update of this key will be read.
-    fn needs_old(&self, key: &K) -> bool {
-        self.wants_old && (self.emit == Emit::EachUpdate || !self.pending_keys.contains(key))
-    }
-
-    fn keep_back(&mut self, key: K, old: Option<A>) {
-        if !self.is_unused && self.pending_keys.insert(key.clone()) {
-            self.pending.push((key, old));
-        }
-    }
-}
-
 impl<F, K: Data + Eq + Hash, A: Data> FlushResults for AggregateOp<F, K, A> {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
-        self.results.pending_keys.clear();
-        for (key, old) in std::mem::take(&mut self.results.pending) {
-            let row = self.store.borrow_mut().get(&key)?.map(|(value, time)| (value.clone(), time));
-            let (new, timestamp) = row.map_or((None, cx.stream_time), |(v, time)| (Some(v), time));
+        for (id, old) in self.results.pending.drain(..) {
+            let store = self.store.borrow();
+            let (key, row) = store.changed_row(id);
+            let (key, row) = (key.clone(), row.cloned());
+            drop(store);
+            let (new, timestamp) =
+                row.map_or((None, cx.stream_time), |row| (Some(row.value), row.timestamp));
             self.results.next.push(cx, Record { key, value: Change { old, new }, timestamp })?;
         }
         Ok(())

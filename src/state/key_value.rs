@@ -43,6 +43,8 @@ struct Cell<V> {
     /// When the row was deleted: the time of its tombstone.
     deleted_at: Timestamp,
     dirty: bool,
+    /// Set by an operator that has taken note of a change; cleared when the row is flushed.
+    noted: bool,
 }
 
 struct Codecs<K, V> {
@@ -98,20 +100,38 @@ impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
         key: &K,
         change: impl FnOnce(&mut Option<Stamped<V>>) -> R,
     ) -> Result<R> {
+        Ok(self.update_noted(key, |row, _| change(row))?.0)
+    }
+
+    /// As [`update`](Self::update), with a mark that stays with the key until it is flushed. The
+    /// row can be read again, without a look-up, by the id that is returned, until the next flush.
+    #[inline]
+    pub(crate) fn update_noted<R>(
+        &mut self,
+        key: &K,
+        change: impl FnOnce(&mut Option<Stamped<V>>, &mut bool) -> R,
+    ) -> Result<(R, SlotId)> {
         let id = match self.cache.find(key) {
             Some(id) => id,
             None => self.load(key)?,
         };
         let cell = &mut self.cache.slot_mut(id).payload;
         let before = cell.row.as_ref().map(|row| row.timestamp);
-        let result = change(&mut cell.row);
+        let result = change(&mut cell.row, &mut cell.noted);
         if let (Some(timestamp), None) = (before, &cell.row) {
             cell.deleted_at = timestamp;
         }
         if !cell.dirty && (before.is_some() || cell.row.is_some()) {
             self.mark_dirty(id)?;
         }
-        Ok(result)
+        Ok((result, id))
+    }
+
+    /// A key that was changed since the last flush, and its row.
+    pub(crate) fn changed_row(&self, id: SlotId) -> (&K, Option<&Stamped<V>>) {
+        let slot = self.cache.slot(id);
+        debug_assert!(slot.payload.dirty, "the row of a key that has not changed may be evicted");
+        (&slot.key, slot.payload.row.as_ref())
     }
 
     /// Reads the rows of keys that are soon to be looked up.
@@ -301,7 +321,7 @@ impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
 
 impl<V> Cell<V> {
     const fn empty() -> Self {
-        Self { row: None, deleted_at: Timestamp::ZERO, dirty: false }
+        Self { row: None, deleted_at: Timestamp::ZERO, dirty: false, noted: false }
     }
 }
 
@@ -312,6 +332,7 @@ impl<K: Data + Eq + Hash, V: Data> Store for KeyValueStore<K, V> {
         for (id, key) in sorted.iter() {
             let cell = &mut self.cache.slot_mut(id).payload;
             cell.dirty = false;
+            cell.noted = false;
             let row = if let Some(row) = &cell.row {
                 self.scratch.clear();
                 begin_row(row.timestamp, &mut self.scratch);

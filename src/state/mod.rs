@@ -36,7 +36,7 @@ use crate::time::Timestamp;
 pub use backend::{
     Backend, ByteRange, Direction, SharedBackend, StateError, StoreIndex, StoreSize, WriteBatch,
 };
-pub(crate) use cache::CacheCounts;
+pub(crate) use cache::{CacheCounts, SlotId};
 pub(crate) use directory::OpenStores;
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
