@@ -11,7 +11,6 @@ use crate::dsl::options::Materialized;
 use crate::dsl::session_windowed::SessionWindowedKStream;
 use crate::dsl::table::KTable;
 use crate::error::{BoxError, TopologyError};
-use crate::operator::sliding_aggregate::SlidingAggregate;
 use crate::operator::window_aggregate::WindowAggregate;
 use crate::operator::window_lookup::{WindowLookup, WindowedStore};
 use crate::record::{Change, Data};
@@ -267,7 +266,7 @@ impl<K: Data, V: Data> TimeWindowedKStream<K, V> {
                 fold,
                 output,
             }),
-            FixedWindows::Sliding(windows) => input.attach(node, |output| SlidingAggregate {
+            FixedWindows::Sliding(windows) => input.attach(node, |output| WindowAggregate {
                 windows,
                 store,
                 retention,

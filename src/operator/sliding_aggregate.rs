@@ -1,78 +1,29 @@
-//! Folds the records of each key and each sliding window into one value.
+//! What a record does to an aggregation by sliding windows.
 //!
-//! - Stored: under key and window start the aggregate, stamped with the largest timestamp of its
-//!   records. The changelog holds the same, once per dirty row and commit.
-//! - A record is late when every window that could hold it is closed. Closed windows of a record in
-//!   time are updated in the store, since later windows are made from them, but not sent.
+//! A record is late when every window that could hold it is closed. Closed windows of a record in
+//! time are updated in the store, since later windows are made from them, but not sent.
 
-use std::cell::{Cell, RefCell};
 use std::hash::Hash;
 use std::ops::ControlFlow;
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{BoxError, Result};
-use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
-use crate::operator::push::{Cx, Drop, Edge, FailureStage, Push};
-use crate::operator::window_aggregate::list_open_windows;
-use crate::operator::window_lookup::WindowedStore;
-use crate::operator::windowed_results::{Folded, Wanted, WindowedResults};
-use crate::record::{Change, Data, Record};
-use crate::state::{Direction, Duplicates, Stamped, WindowStore};
+use crate::operator::push::{Cx, Drop, FailureStage, Push};
+use crate::operator::window_aggregate::WindowAggregateOp;
+use crate::operator::windowed_results::{Folded, Wanted};
+use crate::record::{Data, Record};
+use crate::state::{Direction, Stamped};
 use crate::time::Timestamp;
-use crate::topology::NodeId;
 use crate::window::sliding::{SlidingBase, SlidingRow, SlidingUpdate};
-use crate::window::{Emit, SlidingWindows, Windowed};
+use crate::window::{SlidingWindows, Windowed};
 
-/// Factory of an aggregation by key and sliding window.
-pub(crate) struct SlidingAggregate<F, K, A> {
-    pub(crate) windows: SlidingWindows,
-    pub(crate) store: WindowedStore<K, A>,
-    pub(crate) retention: Duration,
-    pub(crate) emit: Emit,
-    pub(crate) fold: Arc<F>,
-    pub(crate) output: Arc<Output<Windowed<K>, Change<A>>>,
-}
-
-struct SlidingAggregateOp<F, K, A> {
-    windows: SlidingWindows,
-    retention: Duration,
-    node: NodeId,
-    fold: Arc<F>,
-    store: Shared<WindowStore<K, A>>,
-    results: WindowedResults<K, A>,
-    /// The largest timestamp that has come here; survives with the commit.
-    time: Rc<Cell<Timestamp>>,
-}
-
-impl<F, K: Data + Eq + Hash, V: Data, A: Data> Build<K, V> for SlidingAggregate<F, K, A>
-where
-    F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError> + Send + Sync + 'static,
-{
-    fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
-        let node = self.output.node();
-        let store = self.store.windows(task, Duplicates::Replaced);
-        let rows = Box::new(Rc::clone(&store));
-        let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
-        let time = task.observed_time(node);
-        let (windows, retention) = (self.windows, self.retention);
-        let fold = Arc::clone(&self.fold);
-        let operator = SlidingAggregateOp { windows, retention, node, fold, store, results, time };
-        let operator = Rc::new(RefCell::new(operator));
-        task.flush_at_commit(node, Rc::clone(&operator) as Shared<dyn FlushResults>);
-        Box::new(operator)
-    }
-}
-
-impl<F, K: Data + Eq + Hash, V: Data, A: Data> Push<K, V> for SlidingAggregateOp<F, K, A>
+impl<F, K: Data + Eq + Hash, V: Data, A: Data> Push<K, V>
+    for WindowAggregateOp<SlidingWindows, F, K, A>
 where
     F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError>,
 {
     fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()> {
         self.list_open_windows()?;
-        let now = self.time.get().max(record.timestamp);
-        self.time.set(now);
+        let now = self.advance(record.timestamp);
         if self.windows.is_late(record.timestamp, now) {
             cx.count_drop(Drop::Late);
         } else {
@@ -86,14 +37,7 @@ where
     }
 }
 
-impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
-    fn list_open_windows(&mut self) -> Result<()> {
-        let closed_until = self.windows.closed_until(self.time.get());
-        list_open_windows(&self.store, &mut self.results, closed_until, |start| {
-            self.windows.window_at(start)
-        })
-    }
-
+impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<SlidingWindows, F, K, A> {
     /// Folds a record into all its windows, those that are there and those that it creates.
     fn fold_in<V: Data>(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()>
     where
@@ -153,7 +97,7 @@ impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
         F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError>,
     {
         let window = update.window;
-        let is_closed = self.windows.is_closed(window, self.time.get());
+        let is_closed = self.windows.is_closed(window, self.now());
         let wanted = if is_closed {
             Wanted::NOTHING
         } else {
@@ -172,12 +116,5 @@ impl<F, K: Data + Eq + Hash, A: Data> SlidingAggregateOp<F, K, A> {
             Ok(folded)
         })?;
         Ok(folded.map(|folded| (!is_closed).then_some(folded)))
-    }
-}
-
-impl<F, K: Data + Eq + Hash, A: Data> FlushResults for SlidingAggregateOp<F, K, A> {
-    fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
-        self.results.flush(cx)?;
-        self.store.borrow_mut().expire(self.time.get() - self.retention, None)
     }
 }

@@ -1,9 +1,8 @@
-//! Folds the records of each key and each tumbling or hopping window into one value.
+//! What aggregations by tumbling, hopping and sliding windows have in common.
 //!
 //! - Stored: under key and window start the aggregate, stamped with the largest timestamp of its
 //!   records. The changelog holds the same, once per dirty row and commit.
-//! - A record is dropped from each window that is closed once the record itself has moved the time
-//!   (`end + grace <= stream time`), and counted as late for each.
+//! - The stream time that the operator has seen survives with the commit.
 //! - Rows are dropped at a commit, when they are older than the retention and their result has
 //!   left.
 
@@ -16,18 +15,60 @@ use std::time::Duration;
 
 use crate::error::{BoxError, Result};
 use crate::operator::build::{Build, FlushResults, Output, Shared, TaskBuilder};
-use crate::operator::push::{Cx, Drop, Edge, FailureStage, Push};
+use crate::operator::push::{Cx, Edge, Push};
 use crate::operator::window_lookup::WindowedStore;
 use crate::operator::windowed_results::WindowedResults;
-use crate::record::{Change, Data, Record};
+use crate::record::{Change, Data};
 use crate::state::{Duplicates, WindowStore};
 use crate::time::Timestamp;
 use crate::topology::NodeId;
-use crate::window::{Emit, TimeWindows, Window, Windowed};
+use crate::window::{Emit, SlidingWindows, TimeWindows, Window, Windowed};
 
-/// Factory of an aggregation by key and tumbling or hopping window.
-pub(crate) struct WindowAggregate<F, K, A> {
-    pub(crate) windows: TimeWindows,
+/// Windows that are told apart by their start.
+pub(crate) trait FixedSize: Copy + 'static {
+    /// The window that starts then.
+    fn window_at(&self, start: Timestamp) -> Window;
+
+    /// Windows that end then or before are closed.
+    fn closed_until(&self, now: Timestamp) -> Timestamp;
+
+    /// The earliest start of a row that is still kept.
+    fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp>;
+}
+
+impl FixedSize for TimeWindows {
+    fn window_at(&self, start: Timestamp) -> Window {
+        Window::new(start, start + self.size())
+    }
+
+    fn closed_until(&self, now: Timestamp) -> Timestamp {
+        Self::closed_until(self, now)
+    }
+
+    /// Kept is what begins less than the retention before the latest window.
+    fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
+        let latest = self.windows_for(now).last()?;
+        Some((latest.start - retention).plus_millis(1))
+    }
+}
+
+impl FixedSize for SlidingWindows {
+    fn window_at(&self, start: Timestamp) -> Window {
+        Self::window_at(self, start)
+    }
+
+    fn closed_until(&self, now: Timestamp) -> Timestamp {
+        Self::closed_until(self, now)
+    }
+
+    fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
+        Some(now - retention)
+    }
+}
+
+/// Factory of an aggregation by key and window.
+pub(crate) struct WindowAggregate<W, F, K, A> {
+    pub(crate) windows: W,
     pub(crate) store: WindowedStore<K, A>,
     pub(crate) retention: Duration,
     pub(crate) emit: Emit,
@@ -35,20 +76,24 @@ pub(crate) struct WindowAggregate<F, K, A> {
     pub(crate) output: Arc<Output<Windowed<K>, Change<A>>>,
 }
 
-struct WindowAggregateOp<F, K, A> {
-    windows: TimeWindows,
+/// The aggregation; what a record does to it is said beside each kind of window.
+pub(super) struct WindowAggregateOp<W, F, K, A> {
+    pub(super) windows: W,
     retention: Duration,
-    node: NodeId,
-    fold: Arc<F>,
-    store: Shared<WindowStore<K, A>>,
-    results: WindowedResults<K, A>,
+    pub(super) node: NodeId,
+    pub(super) fold: Arc<F>,
+    pub(super) store: Shared<WindowStore<K, A>>,
+    pub(super) results: WindowedResults<K, A>,
     /// The largest timestamp that has come here; survives with the commit.
     time: Rc<Cell<Timestamp>>,
 }
 
-impl<F, K: Data + Eq + Hash, V: Data, A: Data> Build<K, V> for WindowAggregate<F, K, A>
+impl<W: FixedSize, F, K: Data + Eq + Hash, V: Data, A: Data> Build<K, V>
+    for WindowAggregate<W, F, K, A>
 where
     F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError> + Send + Sync + 'static,
+    WindowAggregateOp<W, F, K, A>: Push<K, V>,
+    Self: Send + Sync,
 {
     fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
         let node = self.output.node();
@@ -65,101 +110,43 @@ where
     }
 }
 
-/// Lists, before the first record, the stored windows whose results are still to leave.
-pub(crate) fn list_open_windows<K: Data + Eq + Hash, A: Data>(
-    store: &Shared<WindowStore<K, A>>,
-    results: &mut WindowedResults<K, A>,
-    closed_until: Timestamp,
-    window_at: impl Fn(Timestamp) -> Window,
-) -> Result<()> {
-    if !results.must_list_open_windows() {
-        return Ok(());
+impl<W: FixedSize, F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<W, F, K, A> {
+    /// The largest timestamp that has come here.
+    pub(super) fn now(&self) -> Timestamp {
+        self.time.get()
     }
-    let mut listed = Ok(());
-    let all = (Bound::Unbounded, Bound::Unbounded);
-    store.borrow().scan(all, &mut |key, start, _, _| {
-        let window = window_at(start);
-        if window.end > closed_until {
-            listed = results.owe(key, window);
-        }
-        if listed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
-    })?;
-    listed
-}
 
-impl<F, K: Data + Eq + Hash, V: Data, A: Data> Push<K, V> for WindowAggregateOp<F, K, A>
-where
-    F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError>,
-{
-    fn push(&mut self, cx: &mut Cx<'_>, record: Record<K, V>) -> Result<()> {
-        let Record { key, value, timestamp } = record;
-        self.list_open_windows()?;
+    /// Takes a record's timestamp; returns the largest that has come here.
+    pub(super) fn advance(&mut self, timestamp: Timestamp) -> Timestamp {
         let now = self.time.get().max(timestamp);
         self.time.set(now);
-        let mut value = Some(value);
-        let mut windows = self.windows.windows_for(timestamp).peekable();
-        while let Some(window) = windows.next() {
-            if self.windows.is_closed(window, now) {
-                cx.count_drop(Drop::Late);
-                continue;
-            }
-            let is_last = windows.peek().is_none();
-            let value = if is_last { value.take() } else { value.clone() };
-            let value = value.expect("the value is taken for the last window only");
-            let windowed = Windowed::new(key.clone(), window);
-            if !self.update(cx, windowed, value, timestamp)? {
-                break;
-            }
+        now
+    }
+
+    /// Lists, before the first record, the stored windows whose results are still to leave.
+    pub(super) fn list_open_windows(&mut self) -> Result<()> {
+        if !self.results.must_list_open_windows() {
+            return Ok(());
         }
-        self.results.release_closed(cx, self.windows.closed_until(now))
-    }
-
-    fn warm(&self, records: &[Record<K, V>]) {
-        self.store.borrow().warm(records.iter().map(|record| &record.key));
-    }
-}
-
-impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<F, K, A> {
-    fn list_open_windows(&mut self) -> Result<()> {
-        let closed_until = self.windows.closed_until(self.time.get());
-        list_open_windows(&self.store, &mut self.results, closed_until, |start| {
-            Window::new(start, start + self.windows.size())
-        })
-    }
-
-    /// Folds a record into one window; false if it failed.
-    fn update<V>(
-        &mut self,
-        cx: &mut Cx<'_>,
-        windowed: Windowed<K>,
-        value: V,
-        timestamp: Timestamp,
-    ) -> Result<bool>
-    where
-        F: Fn(&K, V, &mut Option<A>) -> Result<(), BoxError>,
-    {
-        let wanted = self.results.wanted(&windowed);
-        let Windowed { key, window } = &windowed;
-        let folded = self.store.borrow_mut().update(key, window.start, |row| {
-            self.results.fold_row(row, timestamp, wanted, |total| (self.fold)(key, value, total))
+        let closed_until = self.windows.closed_until(self.now());
+        let mut listed = Ok(());
+        let all = (Bound::Unbounded, Bound::Unbounded);
+        self.store.borrow().scan(all, &mut |key, start, _, _| {
+            let window = self.windows.window_at(start);
+            if window.end > closed_until {
+                listed = self.results.owe(key, window);
+            }
+            if listed.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         })?;
-        match folded {
-            Ok(folded) => self.results.updated(cx, windowed, folded).map(|()| true),
-            Err(error) => {
-                cx.fail(self.node, FailureStage::Process, error);
-                Ok(false)
-            }
-        }
+        listed
     }
 }
 
-impl<F, K: Data + Eq + Hash, A: Data> FlushResults for WindowAggregateOp<F, K, A> {
+impl<W: FixedSize, F, K: Data + Eq + Hash, A: Data> FlushResults for WindowAggregateOp<W, F, K, A> {
     fn flush_results(&mut self, cx: &mut Cx<'_>) -> Result<()> {
         self.results.flush(cx)?;
-        // Kept is what begins less than the retention before the latest window.
-        let latest = self.windows.windows_for(self.time.get()).last();
-        let Some(latest) = latest else { return Ok(()) };
-        let oldest = (latest.start - self.retention).plus_millis(1);
+        let oldest = self.windows.oldest_kept(self.now(), self.retention);
+        let Some(oldest) = oldest else { return Ok(()) };
         self.store.borrow_mut().expire(oldest, None)
     }
 }
