@@ -72,7 +72,6 @@ impl KafkaAdmin {
         Ok(by_partition)
     }
 
-    /// Asks for offsets, in the order of the questions.
     /// As `list`, tried again while a topic that has just been created has no leader yet.
     fn list_patiently(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         const ATTEMPTS: u32 = 50;
@@ -83,9 +82,28 @@ impl KafkaAdmin {
                 answer => return answer,
             }
         }
-        self.list(wanted)
+        let answer = self.list(wanted);
+        if matches!(answer, Err(LogError::Unavailable(_))) {
+            self.check_existence(wanted.iter().map(|(name, _)| name))?;
+        }
+        answer
     }
 
+    /// An error that names the first of these partitions which does not exist.
+    fn check_existence<'a>(
+        &self,
+        names: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<(), LogError> {
+        for name in names {
+            let count = self.handle.partition_count(&name.topic, TIMEOUT).map_err(log_error)?;
+            if count.is_none_or(|count| name.partition >= count) {
+                return Err(LogError::Fatal(format!("partition {name} does not exist")));
+            }
+        }
+        Ok(())
+    }
+
+    /// Asks for offsets, in the order of the questions.
     fn list(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
         if wanted.is_empty() {
             return Ok(Vec::new());
@@ -193,7 +211,12 @@ impl Admin for KafkaAdmin {
         for (partition, offset) in before {
             list.add_at(&self.partitions.name(*partition), *offset, "");
         }
-        let answers = self.handle.delete_records(&list, TIMEOUT).map_err(log_error)?;
+        let answers = self.handle.delete_records(&list, TIMEOUT).map_err(log_error);
+        if matches!(answers, Err(LogError::Unavailable(_))) {
+            let names: Vec<_> = before.iter().map(|(id, _)| self.partitions.name(*id)).collect();
+            self.check_existence(names.iter())?;
+        }
+        let answers = answers?;
         Self::by_partition(answers).map(drop)
     }
 

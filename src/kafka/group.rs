@@ -201,3 +201,12 @@ impl Membership for Member {
         tracing::warn!("the group was not left in time; its session timeout ends the membership");
     }
 }
+
+impl Drop for Member {
+    /// Leaves the group, since librdkafka never ends an instance that owes a rebalance its answer.
+    fn drop(&mut self) {
+        if !self.handle.is_closed() {
+            self.leave();
+        }
+    }
+}

@@ -54,6 +54,8 @@ pub(super) struct Client {
     /// An instance of the group that is not a member of it, for commits outside of transactions.
     committer: Option<Arc<Handle>>,
     is_in_transaction: bool,
+    /// What ends the transaction.
+    ending: Option<EffectId>,
     /// Why the transaction could not begin; its effects end with it.
     not_begun: Option<Fault>,
     calls: Calls<Answer>,
@@ -86,6 +88,7 @@ impl Client {
             writer: None,
             committer: None,
             is_in_transaction: false,
+            ending: None,
             not_begun: None,
             calls,
             answers: Vec::new(),
@@ -173,7 +176,10 @@ impl Client {
         if let Some(fault) = self.not_begun.clone() {
             return self.end_now(effect, outcome(Err(fault), Call::Offsets));
         }
-        let (members, member) = (self.members.clone(), member.clone());
+        let (members, mut member) = (self.members.clone(), member.clone());
+        if member.group.is_empty() {
+            member.group.clone_from(&self.config.group);
+        }
         match self.writer() {
             Ok(writer) => {
                 let handle = Arc::clone(writer.handle());
@@ -192,6 +198,9 @@ impl Client {
         for answer in std::mem::take(&mut self.answers) {
             match answer {
                 Answer::Ended(effect, outcome) => {
+                    if self.ending == Some(effect) && matches!(outcome, Outcome::Done { .. }) {
+                        self.is_in_transaction = false;
+                    }
                     events.push(LogEvent::Ended { effect, outcome });
                 }
                 Answer::Limits(lost, limits) => self.out_of_range(&lost, limits, events),
@@ -204,6 +213,17 @@ impl Client {
                 }
             }
         }
+    }
+
+    /// Why nothing can be written now by a client that writes in transactions.
+    fn refusal(&self) -> Option<WriteError> {
+        self.config.transactional_id.as_ref()?;
+        let why = match (&self.writer, self.is_in_transaction) {
+            (None, _) => "the producer has not been initialised",
+            (Some(_), false) => "no transaction has begun",
+            (Some(_), true) => return None,
+        };
+        Some(WriteError::Fatal(why.to_owned()))
     }
 
     fn out_of_range(
@@ -289,6 +309,11 @@ const TIMED_OUT: Code = super::sys::code!(RD_KAFKA_RESP_ERR__TIMED_OUT);
 
 impl LogClient for Client {
     fn read_from(&mut self, partition: PartitionId, offset: i64) {
+        // To the library, negative offsets are names of places.
+        if offset < 0 {
+            let lost = self.reader.lose(partition, offset);
+            return self.ask_limits(lost);
+        }
         self.reader.read_from(partition, offset);
     }
 
@@ -303,6 +328,7 @@ impl LogClient for Client {
     fn init_producer(&mut self) -> EffectId {
         let effect = self.effect();
         self.is_in_transaction = false;
+        self.ending = None;
         self.not_begun = None;
         let is_transactional = self.config.transactional_id.is_some();
         match self.replace_writer().and(self.writer().map_err(fatal)) {
@@ -321,6 +347,7 @@ impl LogClient for Client {
 
     fn begin_transaction(&mut self) {
         self.is_in_transaction = true;
+        self.ending = None;
         let begun = match self.writer.as_ref() {
             Some(writer) => writer.handle().begin_transaction(),
             None => Err(Fault::of(super::sys::code!(RD_KAFKA_RESP_ERR__STATE))),
@@ -330,6 +357,10 @@ impl LogClient for Client {
 
     fn send(&mut self, partition: PartitionId, batch: OpenBatch) -> EffectId {
         let effect = self.effect();
+        if let Some(error) = self.refusal() {
+            self.end_now(effect, Outcome::Failed(error));
+            return effect;
+        }
         if let Some(fault) = self.not_begun.clone() {
             self.end_now(effect, outcome(Err(fault), Call::Produce));
             return effect;
@@ -359,8 +390,13 @@ impl LogClient for Client {
 
     fn end_transaction(&mut self, end: End) -> EffectId {
         let effect = self.effect();
-        self.is_in_transaction = false;
+        if let Some(error) = self.refusal() {
+            self.end_now(effect, Outcome::Failed(error));
+            return effect;
+        }
+        self.ending = Some(effect);
         if let Some(fault) = self.not_begun.take() {
+            self.is_in_transaction = false;
             self.end_now(effect, outcome(Err(fault), Call::End));
             return effect;
         }
@@ -454,17 +490,24 @@ fn reading(properties: &Properties, config: &ClientConfig) -> Vec<(String, Strin
         Isolation::ReadCommitted => "read_committed",
         Isolation::ReadUncommitted => "read_uncommitted",
     };
+    // What is fetched at once comes on top of what waits already.
+    let fetched = config.fetch_bytes_max.clamp(FETCHED_BYTES_MIN, FETCHED_BYTES_MAX).to_string();
     let kilobytes = config.fetch_bytes_max.div_ceil(1024).clamp(1, 2_097_151).to_string();
     properties.reading(&[
         ("client.id", &config.client_id),
         ("isolation.level", isolation),
         ("queued.max.messages.kbytes", &kilobytes),
+        ("fetch.message.max.bytes", &fetched),
         ("enable.partition.eof", "true"),
         ("enable.auto.commit", "false"),
         ("enable.auto.offset.store", "false"),
         ("auto.offset.reset", "error"),
     ])
 }
+
+const FETCHED_BYTES_MIN: usize = 16 * 1024;
+/// What the library fetches of a partition at once unless it is told otherwise.
+const FETCHED_BYTES_MAX: usize = 1024 * 1024;
 
 fn writing(properties: &Properties, config: &ClientConfig) -> Vec<(String, String)> {
     let timeout = millis(config.transaction_timeout).to_string();

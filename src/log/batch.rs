@@ -24,7 +24,7 @@ use bytes::Bytes;
 pub use headers::{EncodedHeaders, HeaderIter, HeadersView};
 pub use open::OpenBatch;
 pub use read::{RecordCursor, RecordView, Records};
-pub(crate) use stamp::{ProducerStamp, stamp_place, stamp_producer, thaw};
+pub(crate) use stamp::{ProducerStamp, stamp_append_time, stamp_place, stamp_producer, thaw};
 
 use crate::log::PartitionId;
 use crate::time::Timestamp;

@@ -19,6 +19,7 @@ mod group;
 mod membership;
 mod partition;
 mod records;
+mod settings;
 mod state;
 mod transaction;
 

@@ -349,8 +349,10 @@ group.consumer.session.timeout.ms=2000
 group.consumer.heartbeat.interval.ms=400
 group.streams.min.session.timeout.ms=1000
 group.streams.min.heartbeat.interval.ms=300
-# Compaction and the end of abandoned transactions happen within a test.
+# Compaction, expiry and the end of abandoned transactions happen within a test.
 log.cleaner.backoff.ms=200
+log.retention.check.interval.ms=300
+log.initial.task.delay.ms=100
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
 "
     )

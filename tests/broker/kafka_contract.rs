@@ -8,10 +8,11 @@ use millstream::log::Log;
 
 use crate::kafka::Broker;
 
-fn shared_cluster() -> Arc<dyn Log> {
+fn shared_cluster() -> (Arc<dyn Log>, fn()) {
     let config = Config::builder("contract", Broker::shared().bootstrap()).build();
     let config = config.expect("the configuration is whole");
-    Arc::new(KafkaLog::connect(&config).expect("these properties make a client"))
+    let log = KafkaLog::connect(&config).expect("these properties make a client");
+    (Arc::new(log), || ())
 }
 
 contract_tests!(shared_cluster);

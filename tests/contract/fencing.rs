@@ -1,8 +1,12 @@
 //! Who may not write any more?
 
-use millstream::log::{ClientConfig, End, MemberToken};
+use std::time::Duration;
 
-use super::harness::{Subject, at, batch, outsider};
+use millstream::log::{
+    ClientConfig, End, MemberToken, MembershipConfig, Outcome, PartitionId, WriteError,
+};
+
+use super::harness::{Subject, at, batch, outsider, settle};
 
 pub(crate) fn newer_producer_fences_the_older(subject: &Subject) {
     let partition = subject.topic("t", 1)[0];
@@ -112,5 +116,96 @@ pub(crate) fn member_may_commit(subject: &Subject) {
     let committed = writer.client.commit_offsets(&[at(partition, 1)], &member.membership.token());
     writer.done(committed);
     writer.end(End::Commit);
+    assert_eq!(subject.committed(partition), Some(at(partition, 1)));
+}
+
+pub(crate) fn fenced_writer_commits_no_offsets(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut frozen = subject.writer("id");
+    frozen.begin();
+    frozen.write(partition, &["a"]);
+    subject.log.admin().fence(&subject.name("id")).unwrap();
+    let token = outsider(&subject.name("group"));
+    let committed = frozen.client.commit_offsets(&[at(partition, 1)], &token);
+    frozen.fenced(committed);
+    assert_eq!(subject.committed(partition), None);
+}
+
+pub(crate) fn each_transactional_id_fences_itself_only(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let (mut one, mut two) = (subject.writer("one"), subject.writer("two"));
+    one.begin();
+    two.begin();
+    one.write(partition, &["one"]);
+    two.write(partition, &["two"]);
+    subject.log.admin().fence(&subject.name("one")).unwrap();
+    two.end(End::Commit);
+    let ended = one.client.end_transaction(End::Commit);
+    one.fenced(ended);
+    let mut reader = subject.plain();
+    reader.read_from(partition, 0);
+    assert_eq!(reader.values_to(partition, "two"), ["two"]);
+}
+
+/// Commits an offset within a transaction of its own and tells whether the token was accepted.
+fn commits_as(subject: &Subject, partition: PartitionId, offset: i64, token: &MemberToken) -> bool {
+    let mut writer = subject.writer("id");
+    writer.begin();
+    let committed = writer.client.commit_offsets(&[at(partition, offset)], token);
+    let outcome = writer.outcome(committed);
+    match outcome {
+        Outcome::Done { .. } => writer.end(End::Commit),
+        Outcome::Failed(WriteError::Fenced(_)) => writer.end(End::Abort),
+        other => panic!("the commit must be done or fenced, but: {other:?}"),
+    }
+    matches!(outcome, Outcome::Done { .. })
+}
+
+pub(crate) fn token_from_before_a_loss_is_fenced(subject: &Subject) {
+    let partition = subject.topic("t", 2)[0];
+    let short = || MembershipConfig {
+        session_timeout: Duration::from_secs(2),
+        rebalance_timeout: Duration::from_secs(3),
+        ..subject.membership(&["t"])
+    };
+    let mut frozen = subject.member_as(short());
+    frozen.owns(2);
+    let earlier = frozen.membership.token();
+    assert!(commits_as(subject, partition, 1, &earlier));
+    let mut second = subject.member_as(short());
+    second.owns(2);
+    assert!(!commits_as(subject, partition, 2, &earlier));
+    settle(&mut [&mut frozen, &mut second], "it is told", |group| !group[0].lost.is_empty());
+    assert!(!commits_as(subject, partition, 2, &earlier));
+    // The member itself goes on, under the token of the new generation.
+    settle(&mut [&mut frozen, &mut second], "the member is at peace", |group| {
+        let token = group[0].membership.token();
+        commits_as(subject, partition, 3, &token)
+    });
+    assert_eq!(subject.committed(partition), Some(at(partition, 3)));
+}
+
+pub(crate) fn token_of_a_member_that_left_is_fenced(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut first = subject.member(&["t"]);
+    first.owns(1);
+    let token = first.membership.token();
+    first.membership.leave();
+    assert!(!commits_as(subject, partition, 1, &token));
+    assert_eq!(subject.committed(partition), None);
+}
+
+pub(crate) fn member_commits_outside_of_transactions(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut member = subject.member(&["t"]);
+    member.owns(1);
+    let token = member.membership.token();
+    let mut client = subject.plain();
+    let committed = client.client.commit_offsets(&[at(partition, 1)], &token);
+    client.done(committed);
+    assert_eq!(subject.committed(partition), Some(at(partition, 1)));
+    member.membership.leave();
+    let committed = client.client.commit_offsets(&[at(partition, 2)], &token);
+    client.fenced(committed);
     assert_eq!(subject.committed(partition), Some(at(partition, 1)));
 }

@@ -25,13 +25,16 @@ static NAMES: AtomicU32 = AtomicU32::new(0);
 /// A log under test.
 pub(crate) struct Subject {
     pub(crate) log: Arc<dyn Log>,
+    /// Makes the log forget what it may: a broker does so by itself, the in-process log when told.
+    pub(crate) tend: Box<dyn Fn()>,
     name: String,
 }
 
 impl Subject {
-    pub(crate) fn new(log: Arc<dyn Log>) -> Self {
+    pub(crate) fn new(log: Arc<dyn Log>, tend: impl Fn() + 'static) -> Self {
         let number = NAMES.fetch_add(1, Ordering::Relaxed);
-        Self { log, name: format!("contract-{}-{number}", std::process::id()) }
+        let name = format!("contract-{}-{number}", std::process::id());
+        Self { log, tend: Box::new(tend), name }
     }
 
     /// A name that no other case uses.
@@ -52,8 +55,9 @@ impl Subject {
         configs: &[(&str, &str)],
     ) -> Vec<PartitionId> {
         let name = self.name(what);
-        let given = configs.iter().chain(&[("retention.ms", "-1")]);
-        let configs = given.map(|(key, value)| ((*key).into(), (*value).into())).collect();
+        let given = [("retention.ms", "-1")].into_iter().chain(configs.iter().copied());
+        let configs: BTreeMap<_, _> = given.collect();
+        let configs = configs.into_iter().map(|(key, value)| (key.into(), value.into())).collect();
         let topic = NewTopic { name: name.clone(), partitions, replication: None, configs };
         let admin = self.log.admin();
         admin.create_topics(&[topic]).expect("the topic is created");
@@ -130,27 +134,41 @@ impl Subject {
         }
     }
 
-    /// Joins the subject's group for these topics.
-    pub(crate) fn member(&self, topics: &[&str]) -> Member {
-        self.member_of(&self.name("group"), topics)
+    /// All that a read-committed reader sees of a partition now.
+    pub(crate) fn read_all(&self, partition: PartitionId) -> Vec<Rec> {
+        let mut reader = self.plain();
+        reader.read_from(partition, self.offset(partition, OffsetSpec::Earliest));
+        reader.until("the reader is caught up", |r| r.last_caught_up(partition).is_some());
+        reader.read.remove(&partition).unwrap_or_default()
     }
 
-    pub(crate) fn member_of(&self, group: &str, topics: &[&str]) -> Member {
-        let config = MembershipConfig {
-            group: group.to_owned(),
-            instance_id: None,
-            topics: topics.iter().map(|what| self.name(what)).collect(),
-            session_timeout: Duration::from_secs(10),
-            heartbeat_interval: Duration::from_millis(500),
-            rebalance_timeout: Duration::from_secs(30),
-            protocol: GroupProtocol::CooperativeSticky,
-        };
+    /// Joins the subject's group for these topics.
+    pub(crate) fn member(&self, topics: &[&str]) -> Member {
+        self.member_as(self.membership(topics))
+    }
+
+    pub(crate) fn member_as(&self, config: MembershipConfig) -> Member {
         let membership = self.log.join(config).expect("the group is joined");
         Member {
             membership,
             clock: SystemClock::default(),
             owned: BTreeSet::new(),
             revoking: BTreeSet::new(),
+            lost: BTreeSet::new(),
+            failed: None,
+        }
+    }
+
+    /// A membership of the subject's group.
+    pub(crate) fn membership(&self, topics: &[&str]) -> MembershipConfig {
+        MembershipConfig {
+            group: self.name("group"),
+            instance_id: None,
+            topics: topics.iter().map(|what| self.name(what)).collect(),
+            session_timeout: Duration::from_secs(10),
+            heartbeat_interval: Duration::from_millis(500),
+            rebalance_timeout: Duration::from_secs(30),
+            protocol: GroupProtocol::CooperativeSticky,
         }
     }
 }
@@ -336,6 +354,10 @@ pub(crate) struct Member {
     pub(crate) owned: BTreeSet<PartitionId>,
     /// Those it has been asked to give up and has not.
     pub(crate) revoking: BTreeSet<PartitionId>,
+    /// Those that were taken away.
+    pub(crate) lost: BTreeSet<PartitionId>,
+    /// Why the membership has ended.
+    pub(crate) failed: Option<String>,
 }
 
 impl Member {
@@ -357,11 +379,12 @@ impl Member {
                 }
                 GroupEvent::Lost(partitions) => {
                     for id in partitions {
-                        self.owned.remove(&id);
+                        assert!(self.owned.remove(&id), "only what is owned is lost");
                         self.revoking.remove(&id);
+                        self.lost.insert(id);
                     }
                 }
-                GroupEvent::Failed(text) => panic!("the membership ended: {text}"),
+                GroupEvent::Failed(text) => self.failed = Some(text),
             }
         }
     }
@@ -389,6 +412,7 @@ impl Member {
         let deadline = Deadline::new();
         while self.owned.len() != count || !self.revoking.is_empty() {
             self.step();
+            assert_eq!(self.failed, None, "the membership goes on");
             deadline.check("the member owns its share");
         }
     }
@@ -414,4 +438,29 @@ pub(crate) fn at(partition: PartitionId, offset: i64) -> CommittedOffset {
 pub(crate) fn outsider(group: &str) -> MemberToken {
     let group = group.to_owned();
     MemberToken { group, member_id: String::new(), generation: -1, instance_id: None }
+}
+
+/// Drives a whole group until this holds; whoever is asked to gives up at once.
+pub(crate) fn settle(
+    group: &mut [&mut Member],
+    what: &str,
+    holds: impl Fn(&[&mut Member]) -> bool,
+) {
+    let deadline = Deadline::new();
+    while !holds(group) {
+        for member in &mut *group {
+            member.step();
+            member.give_up();
+        }
+        deadline.check(what);
+    }
+}
+
+/// One record at this time.
+pub(crate) fn record(millis: i64, key: Option<&str>, value: Option<&str>) -> OpenBatch {
+    let mut batch = OpenBatch::new();
+    let none = EncodedHeaders::new();
+    let (key, value) = (key.map(str::as_bytes), value.map(str::as_bytes));
+    batch.append(Timestamp::from_millis(millis), key, value, none.view());
+    batch
 }

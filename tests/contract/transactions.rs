@@ -1,8 +1,10 @@
 //! What is seen of a transaction, by whom, and from when on?
 
-use millstream::log::{End, OffsetSpec, Outcome, WriteError};
+use std::time::Duration;
 
-use super::harness::{Subject, batch};
+use millstream::log::{ClientConfig, End, OffsetSpec, Outcome, WriteError};
+
+use super::harness::{Subject, at, batch, outsider};
 
 pub(crate) fn committed_transaction_is_seen_whole(subject: &Subject) {
     let partition = subject.topic("t", 1)[0];
@@ -124,4 +126,97 @@ pub(crate) fn empty_transaction_ends_well(subject: &Subject) {
         writer.end(end);
     }
     assert_eq!(subject.offset(partition, OffsetSpec::End), 0);
+}
+
+pub(crate) fn transactions_follow_one_another(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let token = outsider(&subject.name("group"));
+    let mut writer = subject.writer("id");
+    for number in 0..20 {
+        writer.begin();
+        writer.write(partition, &[&format!("v{number}")]);
+        let committed = writer.client.commit_offsets(&[at(partition, number)], &token);
+        writer.done(committed);
+        writer.end(if number % 5 == 4 { End::Abort } else { End::Commit });
+    }
+    let read: Vec<i64> = subject.read_all(partition).iter().map(|record| record.offset).collect();
+    assert_eq!(read, (0..20).filter(|n| n % 5 != 4).map(|n| n * 2).collect::<Vec<i64>>());
+    assert_eq!(subject.committed(partition), Some(at(partition, 18)));
+}
+
+pub(crate) fn offsets_alone_are_a_transaction(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let token = outsider(&subject.name("group"));
+    let mut writer = subject.writer("id");
+    for (offset, end) in [(3, End::Commit), (4, End::Abort)] {
+        writer.begin();
+        let committed = writer.client.commit_offsets(&[at(partition, offset)], &token);
+        writer.done(committed);
+        writer.end(end);
+    }
+    assert_eq!(subject.committed(partition), Some(at(partition, 3)));
+}
+
+pub(crate) fn new_epoch_aborts_the_own_transaction(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut writer = subject.writer("id");
+    writer.begin();
+    writer.write(partition, &["forgotten"]);
+    let ready = writer.client.init_producer();
+    writer.done(ready);
+    writer.begin();
+    writer.write(partition, &["kept"]);
+    writer.end(End::Commit);
+    let mut reader = subject.plain();
+    reader.read_from(partition, 0);
+    assert_eq!(reader.values_to(partition, "kept"), ["kept"]);
+}
+
+pub(crate) fn overlong_transaction_is_aborted_and_its_writer_fenced(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let transactional_id = Some(subject.name("id"));
+    let transaction_timeout = Duration::from_secs(1);
+    let config = ClientConfig { transactional_id, transaction_timeout, ..subject.config() };
+    let mut slow = subject.client(config);
+    let ready = slow.client.init_producer();
+    slow.done(ready);
+    slow.begin();
+    slow.write(partition, &["slow"]);
+    let mut plain = subject.plain();
+    plain.write(partition, &["plain"]);
+    plain.read_from(partition, 0);
+    assert_eq!(plain.values_to(partition, "plain"), ["plain"]);
+    let ended = slow.client.end_transaction(End::Commit);
+    slow.fenced(ended);
+}
+
+pub(crate) fn transactional_writer_writes_only_within_transactions(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut writer = subject.writer("id");
+    let sent = writer.client.send(partition, batch(&["a"]));
+    let outcome = writer.outcome(sent);
+    assert!(matches!(outcome, Outcome::Failed(WriteError::Fatal(_))), "{outcome:?}");
+    let ended = writer.client.end_transaction(End::Commit);
+    let outcome = writer.outcome(ended);
+    assert!(matches!(outcome, Outcome::Failed(WriteError::Fatal(_))), "{outcome:?}");
+    writer.begin();
+    writer.write(partition, &["b"]);
+    writer.end(End::Commit);
+    assert_eq!(subject.read_all(partition).len(), 1);
+}
+
+pub(crate) fn writer_without_an_epoch_cannot_write(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let transactional_id = Some(subject.name("id"));
+    let mut writer = subject.client(ClientConfig { transactional_id, ..subject.config() });
+    writer.begin();
+    let sent = writer.client.send(partition, batch(&["a"]));
+    let outcome = writer.outcome(sent);
+    assert!(matches!(outcome, Outcome::Failed(WriteError::Fatal(_))), "{outcome:?}");
+    let ready = writer.client.init_producer();
+    writer.done(ready);
+    writer.begin();
+    writer.write(partition, &["b"]);
+    writer.end(End::Commit);
+    assert_eq!(subject.read_all(partition).len(), 1);
 }

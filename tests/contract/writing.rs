@@ -3,7 +3,7 @@
 use millstream::log::{EffectId, EncodedHeaders, OffsetSpec, OpenBatch, Outcome, WriteError};
 use millstream::{Headers, Timestamp};
 
-use super::harness::{Subject, batch};
+use super::harness::{Subject, batch, record};
 
 pub(crate) fn nulls_and_headers_come_back_as_written(subject: &Subject) {
     let partition = subject.topic("t", 1)[0];
@@ -92,4 +92,105 @@ pub(crate) fn too_large_a_batch_is_refused_and_the_next_one_passes(subject: &Sub
     client.read_from(partition, 0);
     assert_eq!(client.values_to(partition, "small"), ["small"]);
     assert_eq!(subject.offset(partition, OffsetSpec::End), 1);
+}
+
+pub(crate) fn empty_batch_is_done_and_leaves_no_trace(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut client = subject.plain();
+    let sent = client.client.send(partition, OpenBatch::new());
+    assert_eq!(client.done(sent), None);
+    assert_eq!(subject.offset(partition, OffsetSpec::End), 0);
+}
+
+/// But for 0, which a client may not be able to send: it is kept to the millisecond.
+pub(crate) fn every_time_is_kept(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut client = subject.plain();
+    let times = [1, 0, 1_700_000_000_000, 5];
+    for millis in times {
+        let sent = client.client.send(partition, record(millis, None, Some("x")));
+        client.done(sent);
+    }
+    let read: Vec<i64> = subject.read_all(partition).iter().map(|r| r.timestamp).collect();
+    assert!(read == times || read == [1, 1, 1_700_000_000_000, 5], "{read:?}");
+}
+
+pub(crate) fn topic_may_keep_its_own_time(subject: &Subject) {
+    let configs = [("message.timestamp.type", "LogAppendTime")];
+    let partition = subject.topic_with("t", 1, &configs)[0];
+    let mut client = subject.plain();
+    client.write(partition, &["a", "b"]);
+    let read: Vec<i64> = subject.read_all(partition).iter().map(|r| r.timestamp).collect();
+    assert!(read.iter().all(|millis| *millis > 1_600_000_000_000), "{read:?}");
+}
+
+pub(crate) fn record_is_taken_up_to_the_default_limit(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut client = subject.plain();
+    let none = EncodedHeaders::new();
+    let mut send = |bytes: usize| {
+        let mut open = OpenBatch::new();
+        let value = vec![b'x'; bytes];
+        open.append(Timestamp::from_millis(1_000), None, Some(&value), none.view());
+        let sent = client.client.send(partition, open);
+        client.outcome(sent)
+    };
+    let taken = send(1_048_000);
+    assert!(matches!(taken, Outcome::Done { next_offset: Some(1) }), "{taken:?}");
+    let refused = send(1_048_588);
+    assert!(matches!(refused, Outcome::Failed(WriteError::Record(_))), "{refused:?}");
+    assert_eq!(subject.read_all(partition).len(), 1);
+}
+
+pub(crate) fn refused_record_does_not_take_its_neighbours_along(subject: &Subject) {
+    let partition = subject.topic_with("t", 1, &[("max.message.bytes", "10000")])[0];
+    let mut client = subject.plain();
+    client.write(partition, &["a"]);
+    let large = "x".repeat(20_000);
+    let refused = client.client.send(partition, batch(&[&large]));
+    let outcome = client.outcome(refused);
+    assert!(matches!(outcome, Outcome::Failed(WriteError::Record(_))), "{outcome:?}");
+    for value in ["b", "c"] {
+        client.write(partition, &[value]);
+    }
+    client.read_from(partition, 0);
+    assert_eq!(client.values_to(partition, "c"), ["a", "b", "c"]);
+}
+
+pub(crate) fn compacted_topic_refuses_a_null_key(subject: &Subject) {
+    let partition = subject.topic_with("t", 1, &[("cleanup.policy", "compact")])[0];
+    let mut client = subject.plain();
+    let sent = client.client.send(partition, record(1_000, None, Some("x")));
+    let outcome = client.outcome(sent);
+    assert!(matches!(outcome, Outcome::Failed(WriteError::Record(_))), "{outcome:?}");
+    client.write(partition, &["a"]);
+    assert_eq!(subject.read_all(partition).len(), 1);
+}
+
+pub(crate) fn missing_topic_takes_nothing(subject: &Subject) {
+    let existing = subject.topic("t", 1)[0];
+    let mut client = subject.plain();
+    let missing = [subject.ids("no-such-topic", 1)[0], subject.ids("t", 2)[1]];
+    for partition in missing {
+        let sent = client.client.send(partition, batch(&["a"]));
+        let outcome = client.outcome(sent);
+        assert!(matches!(outcome, Outcome::Failed(WriteError::Fatal(_))), "{outcome:?}");
+    }
+    client.write(existing, &["b"]);
+}
+
+pub(crate) fn many_headers_keep_their_order(subject: &Subject) {
+    let partition = subject.topic("t", 1)[0];
+    let mut headers = Headers::new();
+    for number in 0..200_u32 {
+        headers.push(format!("h{}", number % 7), number.to_be_bytes().to_vec());
+    }
+    headers.push("", Vec::new());
+    let mut open = OpenBatch::new();
+    let time = Timestamp::from_millis(1_000);
+    open.append(time, Some(b"k"), None, EncodedHeaders::from(&headers).view());
+    let mut client = subject.plain();
+    let sent = client.client.send(partition, open);
+    client.done(sent);
+    assert_eq!(subject.read_all(partition)[0].headers, headers);
 }

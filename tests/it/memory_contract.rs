@@ -5,4 +5,13 @@ use std::sync::Arc;
 use millstream::log::Log;
 use millstream::log::memory::MemoryLog;
 
-contract_tests!(|| -> Arc<dyn Log> { Arc::new(MemoryLog::new()) });
+fn in_process() -> (Arc<dyn Log>, impl Fn()) {
+    let log = MemoryLog::new();
+    let shared: Arc<dyn Log> = Arc::new(log.clone());
+    (shared, move || {
+        log.clean();
+        log.compact();
+    })
+}
+
+contract_tests!(in_process);

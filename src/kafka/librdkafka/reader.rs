@@ -107,6 +107,16 @@ impl Reader {
         }
     }
 
+    /// Ends a reading that cannot begin, until the limits of its partition are known.
+    pub(super) fn lose(&mut self, partition: PartitionId, offset: i64) -> OutOfRange {
+        let is_paused = self.is_paused(partition);
+        self.stop(partition);
+        let (name, reading) = (self.partitions.name(partition), self.next_number);
+        self.next_number += 1;
+        self.lost.insert(partition, (reading, is_paused));
+        OutOfRange { partition, name, reading, offset }
+    }
+
     fn is_paused(&self, partition: PartitionId) -> bool {
         let reading = self.readings.iter().find(|(id, _)| *id == partition);
         let lost = self.lost.get(&partition);

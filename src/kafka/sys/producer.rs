@@ -22,7 +22,8 @@ pub(in crate::kafka) enum Produced {
 }
 
 impl Topic {
-    /// Hands a copy of a record over; `number` comes back with its delivery report.
+    /// Hands a copy of a record over; `number` comes back with its delivery report. A time of 0
+    /// leaves as one of 1 ms.
     pub(in crate::kafka) fn produce(
         &self,
         partition: u32,
@@ -34,6 +35,11 @@ impl Topic {
         };
         let (key, key_size) = parts(record.key);
         let (value, value_size) = parts(record.value);
+        // The library takes 0 for the present time, which would be wrong by decades.
+        let timestamp = match record.timestamp.as_millis() {
+            0 => 1,
+            millis => millis,
+        };
         let header_list = headers.as_ref().map_or(ptr::null_mut(), |headers| headers.list);
         // SAFETY: instance and topic live; each tag is followed by arguments of the types that it
         // calls for; the bytes are copied; the headers become the library's unless this fails.
@@ -53,7 +59,7 @@ impl Topic {
                 value,
                 value_size,
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_TIMESTAMP,
-                record.timestamp.as_millis(),
+                timestamp,
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_OPAQUE,
                 ptr::without_provenance_mut::<c_void>(number as usize),
                 rd::rd_kafka_vtype_t::RD_KAFKA_VTYPE_HEADERS,

@@ -6,7 +6,10 @@
 use bytes::{Bytes, BytesMut};
 
 use super::open::{put_at, put_crc};
-use super::{ATTRIBUTE_CONTROL, ATTRIBUTE_TRANSACTIONAL, attributes, field};
+use super::{
+    ATTRIBUTE_CONTROL, ATTRIBUTE_LOG_APPEND_TIME, ATTRIBUTE_TRANSACTIONAL, attributes, field,
+};
+use crate::time::Timestamp;
 
 /// Who sends a batch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,5 +50,13 @@ pub(crate) fn stamp_producer(sealed: &mut [u8], stamp: ProducerStamp) {
     put_at(sealed, field::PRODUCER_ID, stamp.producer_id.to_be_bytes());
     put_at(sealed, field::PRODUCER_EPOCH, stamp.epoch.to_be_bytes());
     put_at(sealed, field::BASE_SEQUENCE, stamp.base_sequence.to_be_bytes());
+    put_crc(sealed);
+}
+
+/// Writes when the log took a batch, in the place of its records' own times.
+pub(crate) fn stamp_append_time(sealed: &mut [u8], time: Timestamp) {
+    let bits = attributes(sealed) | ATTRIBUTE_LOG_APPEND_TIME;
+    put_at(sealed, field::ATTRIBUTES, bits.to_be_bytes());
+    put_at(sealed, field::MAX_TIMESTAMP, time.as_millis().to_be_bytes());
     put_crc(sealed);
 }

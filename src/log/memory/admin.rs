@@ -47,7 +47,11 @@ impl Admin for MemoryAdmin {
     }
 
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
-        self.shared.change(|state| topics.iter().try_for_each(|topic| state.create_topic(topic)))
+        self.shared.change(|state| {
+            // Each topic stands for itself, whatever becomes of the others.
+            let created: Vec<_> = topics.iter().map(|topic| state.create_topic(topic)).collect();
+            created.into_iter().collect()
+        })
     }
 
     fn committed(

@@ -192,6 +192,7 @@ impl LogClient for MemoryClient {
         let (producer, phase) = (self.producer, self.transaction);
         self.effect(|state, config| {
             state.check_member(&config.group, member)?;
+            state.check_offsets(offsets)?;
             if phase != Phase::None {
                 let writer = writer(config, producer)?;
                 state.commit_in_transaction(&writer, &config.group, offsets)?;

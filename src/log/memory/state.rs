@@ -8,8 +8,9 @@ use bytes::Bytes;
 
 use super::group::Group;
 use super::partition::PartitionLog;
+use super::settings;
 use super::transaction::TransactionalId;
-use crate::log::batch::ProducerStamp;
+use crate::log::batch::{ProducerStamp, stamp_append_time, thaw};
 use crate::log::{
     CommittedOffset, LogError, MemberToken, NewTopic, PartitionId, Partitions, RecordBatch,
     TopicPartition, WriteError,
@@ -18,6 +19,9 @@ use crate::time::Clock;
 
 /// What a batch may have if its topic does not say otherwise: Kafka's default.
 const BATCH_BYTES_MAX: usize = 1_048_588;
+
+/// What may stand beside an offset: Kafka's default.
+const METADATA_BYTES_MAX: usize = 4_096;
 
 pub(super) struct State {
     pub(super) clock: Arc<dyn Clock>,
@@ -85,14 +89,13 @@ impl State {
     }
 
     pub(super) fn create_topic(&mut self, new: &NewTopic) -> Result<(), LogError> {
-        if new.partitions == 0 {
-            let name = &new.name;
-            return Err(LogError::Fatal(format!(
-                "topic `{name}` must have at least one partition"
-            )));
-        }
+        settings::check(new)?;
         if self.topics.contains_key(&new.name) {
             return Ok(());
+        }
+        if let Some(other) = self.topics.keys().find(|other| settings::collide(other, &new.name)) {
+            let text = format!("topic `{}` collides with topic `{other}`", new.name);
+            return Err(LogError::Fatal(text));
         }
         let name: Arc<str> = new.name.as_str().into();
         let partitions: Vec<PartitionId> = (0..new.partitions)
@@ -152,9 +155,21 @@ impl State {
         sealed: Bytes,
         stamp: ProducerStamp,
     ) -> i64 {
+        let sealed = self.at_its_time(partition, sealed);
         let log = self.log_mut(partition).expect("the partition was checked");
         log.append(sealed, stamp);
         log.end
+    }
+
+    /// The batch with the present time, if its topic keeps that and not the records' own.
+    fn at_its_time(&self, partition: PartitionId, sealed: Bytes) -> Bytes {
+        let name = self.names.name(partition);
+        if !self.topics.get(&*name.topic).is_some_and(Topic::keeps_append_time) {
+            return sealed;
+        }
+        let mut bytes = thaw(sealed);
+        stamp_append_time(&mut bytes, self.clock.timestamp());
+        bytes.freeze()
     }
 
     /// Appends a batch outside of any transaction; returns the offset behind it.
@@ -185,6 +200,25 @@ impl State {
     pub(super) fn check_member(&self, group: &str, token: &MemberToken) -> Result<(), WriteError> {
         let new = Group::default();
         self.groups.get(group).unwrap_or(&new).check_member(token)
+    }
+
+    /// Whether these offsets can be stored.
+    pub(super) fn check_offsets(&self, offsets: &[CommittedOffset]) -> Result<(), WriteError> {
+        for CommittedOffset { partition, metadata, .. } in offsets {
+            let name = || self.names.name(*partition);
+            if self.log(*partition).is_none() {
+                return Err(WriteError::Fatal(format!("partition {} does not exist", name())));
+            }
+            let found = metadata.len();
+            if found > METADATA_BYTES_MAX {
+                return Err(WriteError::Fatal(format!(
+                    "the metadata beside the offset of {} has {found} bytes; {METADATA_BYTES_MAX} \
+                     are allowed",
+                    name()
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// What a group has committed for a partition.
