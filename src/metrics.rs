@@ -118,6 +118,12 @@ metrics! {
     SOURCE_LAG = Gauge
         "millstream_source_lag" Count ["application", "task", "topic", "partition"]
         "Offsets between the next record to process and the partition's end.";
+    SOURCE_RESETS = Counter
+        "millstream_source_resets_total" Count ["application", "task", "topic", "partition"]
+        "Times that the committed offset of an input partition was out of range.";
+    SOURCE_LOST = Counter
+        "millstream_source_lost_offsets_total" Count ["application", "task", "topic", "partition"]
+        "Offsets passed over since the committed one was out of range.";
 
     SINK_RECORDS = Counter
         "millstream_sink_records_total" Count ["application", "task", "topic"]

@@ -34,6 +34,8 @@ pub(crate) struct OpenedInput {
     pub(crate) partition: TopicPartition,
     pub(crate) position: i64,
     pub(crate) metadata: CommitMetadata,
+    /// How many offsets are passed over, if what was committed is out of range.
+    pub(crate) lost: Option<u64>,
 }
 
 /// What a worker reports.

@@ -7,6 +7,7 @@ pub(crate) mod instance;
 pub(crate) mod lifecycle;
 pub(crate) mod mailbox;
 pub(crate) mod meters;
+pub(crate) mod positions;
 pub(crate) mod restorer;
 pub(crate) mod spawn;
 pub(crate) mod start;

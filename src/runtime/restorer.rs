@@ -26,17 +26,15 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{
-    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
-};
-use crate::runtime::command::{OpenedInput, OpenedTask, Report, ReportTo};
+use crate::log::{CommittedOffset, LogClient, LogEvent, OffsetSpec, PartitionId, TopicPartition};
+use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::meters::RestoreMeters;
+use crate::runtime::positions::{Positions, unanswered};
 use crate::runtime::worker::Next;
 use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
-use crate::topic::OffsetReset;
 use crate::topology::TaskId;
 
 /// How long to wait before a call that the log could not answer is tried again.
@@ -301,7 +299,7 @@ impl Restorer {
         let mut stores = Vec::new();
         for ((index, id, spec), range) in changelogs.into_iter().zip(offsets.chunks_exact(2)) {
             let (earliest, end) = (range[0], range[1]);
-            let start = start_offset(&mut *backend, index, earliest, end)?;
+            let start = start_offset(&mut *backend, index, &spec.name, (earliest, end))?;
             if start < end {
                 self.routes.insert(id, (task, index));
                 self.client.read_from(id, start);
@@ -385,47 +383,11 @@ impl Restorer {
             *job = Some(Job::Waiting { backend: Some(backend), until: Instant::default() });
             return again.map(|_| ());
         }
-        let inputs = self.inputs(task, &committed)?;
+        let (environment, now) = (&*self.setup.environment, self.setup.clock.timestamp());
+        let inputs = Positions { environment, now }.inputs(task, &committed)?;
         meters.end(restored, self.setup.clock.instant());
         self.report(Report::Opened(Box::new(OpenedTask { id: task, backend, inputs })));
         Ok(())
-    }
-
-    fn inputs(
-        &self,
-        task: TaskId,
-        committed: &[Option<CommittedOffset>],
-    ) -> Result<Vec<OpenedInput>> {
-        let inputs = self.setup.environment.inputs(task)?;
-        let positioned =
-            inputs.into_iter().zip(committed).map(|((_, partition, reset), committed)| {
-                let (position, metadata) = match committed {
-                    Some(known) => (known.offset, CommitMetadata::decode(&known.metadata)),
-                    None => (self.reset_position(&partition, reset)?, CommitMetadata::default()),
-                };
-                Ok(OpenedInput { partition, position, metadata })
-            });
-        positioned.collect()
-    }
-
-    /// Where reading begins if nothing is committed.
-    fn reset_position(&self, partition: &TopicPartition, reset: OffsetReset) -> Result<i64> {
-        let wanted = match reset {
-            OffsetReset::Earliest => OffsetSpec::Earliest,
-            OffsetReset::Latest => OffsetSpec::End,
-            OffsetReset::ByDuration(ago) => OffsetSpec::AtTime(self.setup.clock.timestamp() - ago),
-            OffsetReset::None => {
-                let message = format!(
-                    "nothing is committed for `{partition}` and its offset reset is `None`; set \
-                     offsets for the group, or choose another reset"
-                );
-                return Err(Error::new(ErrorKind::Fatal, message));
-            }
-        };
-        let catalog = &self.setup.environment.catalog;
-        let id = catalog.ids().id(partition);
-        let offsets = catalog.admin().offsets(&[(id, wanted)]).map_err(unanswered)?;
-        Ok(offsets.first().copied().expect("one offset is asked for and one is answered"))
     }
 
     fn stop_reading(&mut self, task: TaskId) {
@@ -460,27 +422,24 @@ impl Job {
 /// Where restoring a store begins: behind what it holds, if that fits the changelog.
 fn start_offset(
     backend: &mut dyn Backend,
-    store: StoreIndex,
-    earliest: i64,
-    end: i64,
+    index: StoreIndex,
+    store: &str,
+    (earliest, end): (i64, i64),
 ) -> Result<i64> {
     let damaged = |error: StateError| {
         Error::new(ErrorKind::Fatal, "local state cannot be read").caused_by(error)
     };
-    let Some(held) = backend.changelog_offset(store).map_err(damaged)? else { return Ok(earliest) };
+    let Some(held) = backend.changelog_offset(index).map_err(damaged)? else { return Ok(earliest) };
     if (earliest..=end).contains(&held) {
         return Ok(held);
     }
-    tracing::warn!(held, earliest, end, "a local store does not fit its changelog: restored whole");
-    backend.clear(store).map_err(damaged)?;
+    tracing::warn!(
+        store,
+        held,
+        earliest,
+        end,
+        "a local store does not fit its changelog: it is dropped and restored whole"
+    );
+    backend.clear(index).map_err(damaged)?;
     Ok(earliest)
-}
-
-#[cold]
-fn unanswered(error: LogError) -> Error {
-    let kind = match error {
-        LogError::Unavailable(_) | LogError::Unstable => ErrorKind::Retriable,
-        LogError::NotAuthorised(_) | LogError::Fatal(_) => ErrorKind::Fatal,
-    };
-    Error::new(kind, "the log cannot answer for a task").caused_by(error)
 }

@@ -28,7 +28,7 @@ pub(crate) fn build(
     let handles = handles(environment, id, &backend);
     let times = node_times(environment, &inputs);
     let mut builder = TaskBuilder::new(id.to_string().into(), handles, times);
-    let mut queues = Vec::new();
+    let (mut queues, mut resets) = (Vec::new(), Vec::new());
     for (node, partition, _) in environment.inputs(id)? {
         let source = topology.source(node).build(&mut builder);
         let input = inputs.iter().find(|input| input.partition == partition);
@@ -37,6 +37,7 @@ pub(crate) fn build(
         })?;
         let partition_id = environment.catalog.ids().id(&partition);
         let time = input.metadata.partition_time;
+        resets.extend(input.lost.map(|lost| (queues.len(), lost)));
         queues.push(PartitionQueue::new(partition_id, partition, source, input.position, time));
     }
     let changelogs = environment.changelogs(id)?;
@@ -56,7 +57,9 @@ pub(crate) fn build(
         parts: builder.parts,
         backend,
     };
-    Ok(Task::new(blueprint, Arc::clone(environment)))
+    let mut task = Task::new(blueprint, Arc::clone(environment));
+    resets.into_iter().for_each(|(input, lost)| task.source_reset(input, lost));
+    Ok(task)
 }
 
 fn handles(

@@ -64,6 +64,9 @@ pub(crate) struct Worker {
     commit_asked: bool,
     /// Tasks that close as soon as their work is committed.
     closing: BTreeSet<TaskId>,
+    /// Partitions that are read no further, since the log does not hold what comes next. Their
+    /// tasks close once they have processed what was fetched, and are opened anew.
+    out_of_range: BTreeSet<PartitionId>,
     /// Whether the worker ends once its tasks are closed.
     stopping: bool,
     events: Vec<LogEvent>,
@@ -99,6 +102,7 @@ impl Worker {
             last_commit,
             commit_asked: false,
             closing: BTreeSet::new(),
+            out_of_range: BTreeSet::new(),
             stopping: false,
             events: Vec::new(),
             meters,
@@ -115,6 +119,7 @@ impl Worker {
         let now = Now { wall_clock: clock.timestamp(), instant: clock.instant() };
         self.take_commands()?;
         self.poll(now)?;
+        self.close_out_of_range();
         self.advance_commit(now)?;
         let processed = self.process(now)?;
         self.send(processed == 0);
@@ -222,12 +227,30 @@ impl Worker {
                     task.caught_up(partition, position);
                 }
             }
+            LogEvent::ReadFailed { partition, error: ReadError::OutOfRange { .. } } => {
+                self.out_of_range.insert(partition);
+            }
             LogEvent::ReadFailed { partition, error } => {
                 return Err(self.reading_failed(partition, error));
             }
             LogEvent::Ended { effect, outcome } => self.committer.ended(effect, outcome),
         }
         Ok(())
+    }
+
+    /// Closes tasks that have processed all that could be fetched of a partition which is out of
+    /// range. Whoever opens them again decides where they go on.
+    fn close_out_of_range(&mut self) {
+        for partition in std::mem::take(&mut self.out_of_range) {
+            let Some(id) = self.routes.get(&partition).copied() else { continue };
+            let queues = self.tasks.get(&id).map_or(&[][..], Task::queues);
+            if queues.iter().any(|queue| queue.partition == partition && !queue.is_empty()) {
+                self.out_of_range.insert(partition);
+            } else {
+                tracing::info!(task = %id, "a position is out of range: the task is opened anew");
+                self.close(id);
+            }
+        }
     }
 
     fn task_of(&mut self, partition: PartitionId) -> Option<&mut Task> {
@@ -261,10 +284,14 @@ impl Worker {
     #[cold]
     fn reading_failed(&self, partition: PartitionId, error: ReadError) -> Error {
         let name = self.setup.environment.catalog.ids().name(partition);
-        let message = format!(
-            "`{name}` cannot be read any further; if its records were deleted or it was recreated, \
-             reset the application's offsets"
-        );
+        let fix = match &error {
+            ReadError::NotFound => "create the topic again, or reset the application",
+            ReadError::Corrupt(_) => "check the broker's disks and the network",
+            ReadError::OutOfRange { .. } | ReadError::Fatal(_) => {
+                "grant the principal READ on the topic, or see what the broker's log says"
+            }
+        };
+        let message = format!("`{name}` cannot be read any further; {fix}");
         Error::new(ErrorKind::Fatal, message).caused_by(error)
     }
 

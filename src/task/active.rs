@@ -129,6 +129,13 @@ impl Task {
         }
     }
 
+    /// Notes that an input, by its place, begins elsewhere than where it was committed. The next
+    /// commit says so, though nothing may have been processed till then.
+    pub(crate) fn source_reset(&mut self, input: usize, lost: u64) {
+        self.meters.source_reset(input, lost);
+        self.is_dirty = true;
+    }
+
     /// Has the first commit name the transactional id under which the task writes. Until then the
     /// task must not process anything.
     pub(crate) fn claim(&mut self, writer: Arc<str>) {

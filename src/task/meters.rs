@@ -5,6 +5,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ::metrics::Counter;
+
 use crate::metrics::{self, LevelGauge, Metrics, Times, Total};
 use crate::operator::push::DropCounts;
 use crate::state::{CacheCounts, StoreSize};
@@ -73,6 +75,8 @@ struct SourceMeters {
     records: Total,
     bytes: Total,
     lag: LevelGauge,
+    resets: Counter,
+    lost: Counter,
 }
 
 struct SinkMeters {
@@ -147,6 +151,13 @@ impl TaskMeters {
         }
     }
 
+    /// Tells that an input partition begins elsewhere than at its committed offset, which is out of
+    /// range; `lost` offsets are passed over.
+    pub(crate) fn source_reset(&self, index: usize, lost: u64) {
+        self.sources[index].resets.increment(1);
+        self.sources[index].lost.increment(lost);
+    }
+
     /// Hands over what has been written to a topic, by its place among the task's topics. A topic
     /// that a record chose gets its instruments here.
     pub(crate) fn tell_sink(&mut self, index: usize, topic: &str, written: Written) {
@@ -188,6 +199,8 @@ impl SourceMeters {
             records: metrics.total(&metrics::SOURCE_RECORDS, &labels),
             bytes: metrics.total(&metrics::SOURCE_BYTES, &labels),
             lag: metrics.gauge(&metrics::SOURCE_LAG, &labels),
+            resets: metrics.counter(&metrics::SOURCE_RESETS, &labels),
+            lost: metrics.counter(&metrics::SOURCE_LOST, &labels),
         }
     }
 }

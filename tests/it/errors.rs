@@ -117,7 +117,7 @@ impl Wake for Unpark {
 }
 
 #[track_caller]
-fn wait_for_failure(app: &App) {
+pub(crate) fn wait_for_failure(app: &App) {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut ended = std::pin::pin!(app.ended());
     for _ in 0..PATIENCE.as_secs() {
@@ -239,7 +239,7 @@ fn a_topic_may_have_a_policy_of_its_own() {
 }
 
 /// Every line that is logged while the tests run, above the level of trace.
-fn lines() -> &'static Mutex<Vec<String>> {
+pub(crate) fn lines() -> &'static Mutex<Vec<String>> {
     static LINES: OnceLock<Mutex<Vec<String>>> = OnceLock::new();
     LINES.get_or_init(|| {
         tracing::subscriber::set_global_default(Lines).expect("no other subscriber is set");

@@ -14,6 +14,7 @@ mod describe;
 mod errors;
 mod memory_contract;
 mod metrics;
+mod out_of_range;
 mod processor;
 mod processor_state;
 mod processor_timers;

@@ -9,6 +9,7 @@ use metrics::{
     SharedString, Unit,
 };
 use millstream::log::memory::MemoryLog;
+use millstream::log::{Log, TopicPartition};
 use millstream::metrics::{ALL, Kind};
 use millstream::testing::TopologyTestDriver;
 use millstream::{
@@ -275,6 +276,29 @@ fn the_metrics_add_up_to_what_has_happened() {
     for level in ALL.iter().filter(|metric| metric.kind == Kind::Gauge) {
         assert_eq!(sum(level.name, &[]), 0.0, "{} of an application that has ended", level.name);
     }
+}
+
+#[test]
+fn offsets_that_are_out_of_range_are_counted() {
+    let (recorder, log, scratch) = (Memory::default(), log(), ScratchDir::new());
+    let run = || {
+        let app = App::builder(&counting(), config("app", &scratch)).log(log.clone());
+        app.recorder(recorder.clone()).start().expect("it starts")
+    };
+    let app = run();
+    feed(&log, 1_000);
+    counted(&log, 50);
+    assert!(app.close(PATIENCE));
+    feed(&log, 2_000);
+    let numbers = log.partitions().id(&TopicPartition::new("numbers", 0));
+    log.admin().delete_records(&[(numbers, 80)]).expect("the records are there");
+    let app = run();
+    counted(&log, 70);
+    assert!(app.close(PATIENCE));
+    let of_numbers = [("application", "app"), ("topic", "numbers"), ("partition", "0")];
+    assert_eq!(recorder.sum("millstream_source_resets_total", &of_numbers), 1.0);
+    assert_eq!(recorder.sum("millstream_source_lost_offsets_total", &of_numbers), 30.0);
+    assert_eq!(recorder.sum("millstream_source_resets_total", &[]), 1.0);
 }
 
 #[test]

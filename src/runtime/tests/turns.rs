@@ -231,3 +231,36 @@ fn a_task_that_was_given_up_in_order_names_no_owner() {
     process.turn_until(|_| {}, |report| matches!(report, Report::Closed { .. }).then_some(()));
     assert_eq!(writer(), None);
 }
+
+/// Changes of rows `numbers` in the changelog of the first task's store.
+fn log_changes(process: &Process, numbers: std::ops::Range<u32>) {
+    for number in numbers {
+        let (key, value) = (number.to_be_bytes(), [0; 16]);
+        let at = Timestamp::from_millis(i64::from(number));
+        let topic = "app-counts-changelog";
+        process.log.produce(topic, Some(0), at, Some(&key), Some(&value), &Headers::new());
+    }
+}
+
+#[test]
+fn a_store_whose_changelog_has_forgotten_what_comes_next_is_restored_whole() {
+    let mut process = Process::new();
+    let id = task("1_0");
+    log_changes(&process, 0..10);
+    let rows = |opened: &OpenedTask| opened.backend.size(crate::state::StoreIndex(0)).rows;
+    let opened = process.open(id);
+    assert_eq!(rows(&opened), 10);
+    log_changes(&process, 10..20);
+    let changelog = process.partition("app-counts-changelog", 0);
+    process.log.admin().delete_records(&[(changelog, 15)]).unwrap();
+    let command = RestoreCommand::Open { task: id, backend: Some(opened.backend), is_anew: true };
+    process.to_restorer.send(command).unwrap();
+    let opened = process.turn_until(
+        |_| {},
+        |report| match report {
+            Report::Opened(opened) => Some(*opened),
+            _ => None,
+        },
+    );
+    assert_eq!(rows(&opened), 5, "what the changelog holds, and nothing from before");
+}
