@@ -271,14 +271,12 @@ type Round = (Vec<(TopicPartition, i64)>, Vec<usize>);
 fn distinct(wanted: &[(TopicPartition, i64)]) -> Vec<Round> {
     let mut rounds: Vec<Round> = Vec::new();
     for (place, question) in wanted.iter().enumerate() {
-        let has_room = |round: &&mut Round| round.0.iter().all(|(name, _)| *name != question.0);
-        let (questions, places) = match rounds.iter_mut().find(has_room) {
-            Some(round) => round,
-            None => {
-                rounds.push((Vec::new(), Vec::new()));
-                rounds.last_mut().expect("it was pushed above")
-            }
-        };
+        let has_room = |round: &Round| round.0.iter().all(|(name, _)| *name != question.0);
+        let round = rounds.iter().position(has_room).unwrap_or_else(|| {
+            rounds.push((Vec::new(), Vec::new()));
+            rounds.len() - 1
+        });
+        let (questions, places) = &mut rounds[round];
         questions.push(question.clone());
         places.push(place);
     }

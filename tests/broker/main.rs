@@ -4,6 +4,8 @@
 //! `tests/run.sh setup` fetches; `tests/run.sh broker` runs them. What can be shown on the
 //! in-process log is tested there: here stands only what a real broker can prove.
 
+#![allow(clippy::unwrap_used, reason = "a test ends where it cannot go on")]
+
 #[macro_use]
 #[path = "../contract/mod.rs"]
 mod contract;

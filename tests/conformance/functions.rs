@@ -14,11 +14,11 @@ pub(crate) fn code(text: &str) -> u32 {
 }
 
 pub(crate) fn is_even(value: &str) -> bool {
-    code(value) % 2 == 0
+    code(value).is_multiple_of(2)
 }
 
 pub(crate) fn is_third(value: &str) -> bool {
-    code(value) % 3 == 0
+    code(value).is_multiple_of(3)
 }
 
 pub(crate) fn pair(left: &str, right: &str) -> String {

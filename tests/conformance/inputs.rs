@@ -28,6 +28,7 @@ impl fmt::Display for Step {
 }
 
 /// What the steps of a scenario may look like.
+#[expect(clippy::struct_excessive_bools, reason = "each allows one kind of step, on its own")]
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Shape {
     /// Where records arrive.
@@ -210,7 +211,7 @@ fn letter(random: &mut Random, count: u64, nullable: bool) -> Option<String> {
     Some(LETTERS[random.below(count) as usize].to_owned())
 }
 
-/// SplitMix64: good enough to choose test data, and the same everywhere.
+/// `SplitMix64`: good enough to choose test data, and the same everywhere.
 struct Random(u64);
 
 impl Random {

@@ -56,7 +56,8 @@ impl Jvm {
     pub(crate) fn answer(&mut self, scenario: &str, steps: &[Step]) -> Vec<String> {
         let mut case = format!("case {scenario}\n");
         for step in steps {
-            case.push_str(&format!("{step}\n"));
+            case += &step.to_string();
+            case.push('\n');
         }
         case.push_str("end\n");
         self.ask(&case)

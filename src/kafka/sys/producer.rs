@@ -95,7 +95,7 @@ impl Headers {
         }
         // SAFETY: makes a list that is ours.
         let headers = Self { list: unsafe { rd::rd_kafka_headers_new(view.len()) } };
-        for header in view.iter() {
+        for header in &view {
             let (name, value) = header?;
             let (bytes, size) = parts(value);
             // SAFETY: the list lives; name and value are copied at the sizes said.

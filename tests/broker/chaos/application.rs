@@ -70,13 +70,15 @@ impl Settings {
     }
 
     fn of_environment() -> Self {
-        let guarantee = match variable("CHAOS_EXACTLY_ONCE") {
-            true => Guarantee::ExactlyOnce,
-            false => Guarantee::AtLeastOnce,
+        let guarantee = if variable("CHAOS_EXACTLY_ONCE") {
+            Guarantee::ExactlyOnce
+        } else {
+            Guarantee::AtLeastOnce
         };
-        let protocol = match variable("CHAOS_COOPERATIVE") {
-            true => GroupProtocol::CooperativeSticky,
-            false => GroupProtocol::Consumer,
+        let protocol = if variable("CHAOS_COOPERATIVE") {
+            GroupProtocol::CooperativeSticky
+        } else {
+            GroupProtocol::Consumer
         };
         let instance: String = variable("CHAOS_INSTANCE");
         Self {

@@ -50,7 +50,7 @@ fn swap(input: &Anything) -> Anything {
 }
 
 fn mark_or_null(key: &Nullable, value: Nullable) -> Nullable {
-    let is_kept = code(value.as_deref().unwrap_or_default()) % 4 != 0;
+    let is_kept = !code(value.as_deref().unwrap_or_default()).is_multiple_of(4);
     is_kept.then(|| mark(print(key), print(&value)))
 }
 

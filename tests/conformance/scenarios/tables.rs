@@ -12,7 +12,7 @@ const IN: Shape = Shape::of(&["in"]);
 
 pub(super) fn scenarios() -> Vec<Scenario> {
     vec![
-        of_source("table_source", |rows| emit(rows)),
+        of_source("table_source", emit),
         of_source("table_filter", |rows| emit(&even(rows))),
         of_source("table_filter_not", |rows| emit(&rows.filter_not(|_, value| is_even(value)))),
         of_source("table_filter_store", |rows| emit(&even(rows).materialize("store-even")))
