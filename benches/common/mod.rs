@@ -67,6 +67,7 @@ impl Pipeline {
             transaction_timeout: Duration::from_secs(60),
             group: "bench".to_owned(),
             fetch_bytes_max: 1024 * 1024,
+            batch_bytes_max: 1024 * 1024,
         });
         let writer = writer.expect("the in-process log always answers");
         Self { driver, writer, clock: SystemClock::default() }

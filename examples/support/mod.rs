@@ -143,5 +143,6 @@ fn client_config(client_id: &str) -> ClientConfig {
         transaction_timeout: Duration::from_secs(10),
         group: client_id.to_owned(),
         fetch_bytes_max: 4 * 1024 * 1024,
+        batch_bytes_max: 1024 * 1024,
     }
 }

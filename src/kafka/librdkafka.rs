@@ -511,7 +511,8 @@ const FETCHED_BYTES_MAX: usize = 1024 * 1024;
 
 fn writing(properties: &Properties, config: &ClientConfig) -> Vec<(String, String)> {
     let timeout = millis(config.transaction_timeout).to_string();
-    let mut owned = vec![("client.id", config.client_id.as_str())];
+    let batch = properties.batch_size(config.batch_bytes_max).to_string();
+    let mut owned = vec![("client.id", config.client_id.as_str()), ("batch.size", &batch)];
     if let Some(id) = &config.transactional_id {
         owned.push(("transactional.id", id));
         owned.push(("transaction.timeout.ms", &timeout));

@@ -44,9 +44,11 @@ const WRITING: &[(&str, &str)] = &[
     ("queue.buffering.max.kbytes", "2147483647"),
     // The topic's own limit decides about large records.
     ("message.max.bytes", "104857600"),
-    ("batch.size", "1000000"),
     ("topic.metadata.propagation.max.ms", "5000"),
 ];
+
+/// How many bytes of records leave as one batch unless the user or a topic says otherwise.
+const BATCH_BYTES: usize = 1_000_000;
 
 impl Properties {
     /// The properties that this configuration asks for.
@@ -69,6 +71,13 @@ impl Properties {
             ("allow.auto.create.topics", "false"),
         ];
         self.layered(WRITING, &fixed, owned)
+    }
+
+    /// How many bytes of records leave as one batch, if no batch may be larger than `limit`.
+    pub(super) fn batch_size(&self, limit: usize) -> usize {
+        let set = self.user.iter().find(|(name, _)| name == "batch.size");
+        let wanted = set.and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(BATCH_BYTES);
+        wanted.min(limit).max(1)
     }
 
     /// Of a client that administers, or keeps a membership.
@@ -112,5 +121,18 @@ mod tests {
         assert_eq!(last("acks"), Some("all"));
         assert_eq!(last("partitioner"), Some("murmur2_random"));
         assert_eq!(last("bootstrap.servers"), Some("broker:9092"));
+    }
+
+    #[test]
+    fn no_batch_is_larger_than_what_every_topic_takes() {
+        let plain = Config::builder("app", "broker:9092").build().unwrap();
+        let own = Config::builder("app", "broker:9092").client_property("batch.size", "5000");
+        let own = own.build().unwrap();
+        let size = |config: &Config, limit| Properties::of(config).batch_size(limit);
+        assert_eq!([usize::MAX, 10_000].map(|limit| size(&plain, limit)), [1_000_000, 10_000]);
+        assert_eq!(
+            [usize::MAX, 10_000, 4_000].map(|limit| size(&own, limit)),
+            [5_000, 5_000, 4_000]
+        );
     }
 }

@@ -11,11 +11,13 @@ pub(crate) struct Catalog {
     partitions: Partitions,
     admin: Arc<dyn Admin>,
     known: Mutex<HashMap<Arc<str>, Arc<[PartitionId]>>>,
+    /// The largest batch that a topic takes, in bytes.
+    limits: Mutex<HashMap<String, usize>>,
 }
 
 impl Catalog {
     pub(crate) fn new(partitions: Partitions, admin: Arc<dyn Admin>) -> Self {
-        Self { partitions, admin, known: Mutex::default() }
+        Self { partitions, admin, known: Mutex::default(), limits: Mutex::default() }
     }
 
     pub(crate) fn ids(&self) -> &Partitions {
@@ -50,6 +52,35 @@ impl Catalog {
         known.insert(Arc::clone(&name), Arc::clone(&ids));
         Ok(ids)
     }
+
+    /// The largest batch that each of these topics takes, in bytes; `usize::MAX` where the log does
+    /// not say. Asks the log, and so may block, on the first call for a topic.
+    pub(crate) fn batch_limits(&self, topics: &[String]) -> Vec<usize> {
+        let mut limits = self.limits.lock().expect("no panic while held");
+        let mut unknown = topics.to_vec();
+        unknown.retain(|topic| !limits.contains_key(topic));
+        match self.admin.topic_configs(&unknown) {
+            _ if unknown.is_empty() => {}
+            Ok(settings) => {
+                let told = settings.iter().map(|settings| batch_limit(settings));
+                limits.extend(unknown.into_iter().zip(told));
+            }
+            Err(error) => {
+                tracing::warn!(%error, topics = ?unknown, "it is not known how much topics take");
+            }
+        }
+        topics.iter().map(|topic| limits.get(topic).copied().unwrap_or(usize::MAX)).collect()
+    }
+
+    /// The largest batch that a topic takes, as [`Self::batch_limits`].
+    pub(crate) fn batch_limit(&self, topic: &str) -> usize {
+        self.batch_limits(&[topic.to_owned()])[0]
+    }
+}
+
+fn batch_limit(settings: &[(String, String)]) -> usize {
+    let limit = settings.iter().find(|(name, _)| name == "max.message.bytes");
+    limit.and_then(|(_, bytes)| bytes.parse().ok()).unwrap_or(usize::MAX)
 }
 
 impl std::fmt::Debug for Catalog {

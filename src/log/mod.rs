@@ -119,6 +119,8 @@ pub struct ClientConfig {
     pub group: String,
     /// How many fetched bytes per partition may wait to be polled.
     pub fetch_bytes_max: usize,
+    /// No batch of several records is larger when it is written.
+    pub batch_bytes_max: usize,
 }
 
 /// A log: what a process connects to.

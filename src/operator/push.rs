@@ -57,7 +57,8 @@ pub(crate) struct OutRecord<'a> {
     pub(crate) headers: HeadersView<'a>,
 }
 
-/// Where sinks put their records: the task's outbox.
+/// Where sinks put their records: the task's outbox. An error of kind `Data` is about this record,
+/// which was not appended.
 pub(crate) trait Collector {
     /// Appends to a topic that was known when the task was built.
     fn append(&mut self, target: SinkTarget, record: OutRecord<'_>) -> Result<()>;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::error::{BoxError, Result};
+use crate::error::{BoxError, ErrorKind, Result};
 use crate::operator::build::{Build, TaskBuilder};
 use crate::operator::push::{Cx, Edge, FailureStage, OutRecord, Push, SinkTarget};
 use crate::record::{Change, Data, Record};
@@ -113,12 +113,19 @@ impl<K: Data, V: Data> SinkOp<K, V> {
         let partition_by = key.map(|key| self.encoder.key.partition_bytes(key));
         let headers = cx.headers.view();
         let out = OutRecord { timestamp: record.timestamp, key, partition_by, value, headers };
-        match (&self.route, record.value) {
+        let appended = match (&self.route, record.value) {
             (Route::Target(target), _) => cx.collector.append(*target, out),
             (Route::Chosen(choose), Some(value)) => {
                 cx.collector.append_to(&choose(&record.key, value), out)
             }
             (Route::Chosen(_), None) => Ok(()),
+        };
+        match appended {
+            Err(error) if error.kind() == ErrorKind::Data => {
+                cx.fail(self.node, FailureStage::Produce, error);
+                Ok(())
+            }
+            appended => appended,
         }
     }
 }

@@ -119,6 +119,7 @@ impl Parts {
             transaction_timeout: self.config.transaction_timeout,
             group: self.config.application_id.clone(),
             fetch_bytes_max: self.config.fetch_bytes_max,
+            batch_bytes_max: self.environment.batch_bytes_max(),
         }
     }
 }

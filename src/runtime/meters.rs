@@ -51,7 +51,7 @@ impl WorkerMeters {
         match failure {
             CommitFailure::Fenced(_) => self.fenced.increment(1),
             CommitFailure::Restart(_) => self.restarts.increment(1),
-            CommitFailure::Fatal(_) => self.fatal.increment(1),
+            CommitFailure::Fatal(_) | CommitFailure::Refused { .. } => self.fatal.increment(1),
         }
     }
 

@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::operator::build::TaskBuilder;
 use crate::runtime::command::{OpenedInput, OpenedTask};
 use crate::state::{SharedBackend, StoreHandle, StoreIndex};
-use crate::task::active::{Task, TaskBlueprint};
+use crate::task::active::{Changelog, Task, TaskBlueprint};
 use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Targets;
 use crate::task::partition_queue::PartitionQueue;
@@ -40,20 +40,17 @@ pub(crate) fn build(
         resets.extend(input.lost.map(|lost| (queues.len(), lost)));
         queues.push(PartitionQueue::new(partition_id, partition, source, input.position, time));
     }
-    let changelogs = environment.changelogs(id)?;
-    let changelogs = changelogs.into_iter().map(|(store, partition, _)| (store, partition));
-    let targets = builder.parts.targets.iter();
-    let targets = targets.map(|topic| {
-        let topic = environment.topic_name(topic);
-        let partitions = environment.catalog.topic(&topic)?;
-        Ok((topic, partitions))
+    let changelogs = environment.changelogs(id)?.into_iter().map(|(store, partition, spec)| {
+        let limit = environment.record_limit(&environment.changelog_name(&spec.name));
+        Changelog { store, partition, limit }
     });
-    let targets = targets.collect::<Result<Vec<_>>>()?;
+    let targets = builder.parts.targets.iter().map(|topic| environment.topic_name(topic));
+    let targets = Targets::new(targets, environment)?;
     let blueprint = TaskBlueprint {
         id,
         queues,
         changelogs: changelogs.collect(),
-        targets: Targets::new(targets.into_iter()),
+        targets,
         parts: builder.parts,
         backend,
     };

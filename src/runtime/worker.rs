@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::WorkerId;
-use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError};
+use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError, WriteError};
 use crate::operator::punctuation::PunctuationType;
 use crate::runtime::command::{Command, OpenedTask, Report, ReportTo};
 use crate::runtime::meters::{TELL_INTERVAL, WorkerMeters};
@@ -295,6 +295,31 @@ impl Worker {
         Error::new(ErrorKind::Fatal, message).caused_by(error)
     }
 
+    #[cold]
+    fn commit_failed(&self, why: &str) -> Error {
+        let id = &self.setup.config.application_id;
+        let message = format!(
+            "{why}; see that this principal may READ the group `{id}`, and may WRITE under \
+             transactional ids that begin with `{id}-`"
+        );
+        Error::new(ErrorKind::Fatal, message)
+    }
+
+    #[cold]
+    fn writing_failed(&self, partition: PartitionId, error: WriteError) -> Error {
+        let name = self.setup.environment.catalog.ids().name(partition);
+        let topic = &name.topic;
+        let fix = match &error {
+            WriteError::Record(_) => format!(
+                "if they are too large, raise `max.message.bytes` of topic `{topic}` or keep them \
+                 smaller; if it is compacted, give each a key"
+            ),
+            _ => format!("see that topic `{topic}` exists and that this principal may WRITE to it"),
+        };
+        let message = format!("records for `{name}` are refused; {fix}");
+        Error::new(ErrorKind::Fatal, message).caused_by(error)
+    }
+
     fn process(&mut self, now: Now) -> Result<usize> {
         let mut processed = 0;
         let share = (self.setup.config.records_per_turn / self.tasks.len().max(1)).max(64);
@@ -367,7 +392,10 @@ impl Worker {
         match advanced {
             Ok(None) => return Ok(()),
             Ok(Some(committed)) => return self.settle(committed),
-            Err(CommitFailure::Fatal(why)) => return Err(Error::new(ErrorKind::Fatal, why)),
+            Err(CommitFailure::Fatal(why)) => return Err(self.commit_failed(&why)),
+            Err(CommitFailure::Refused { partition, error }) => {
+                return Err(self.writing_failed(partition, error));
+            }
             Err(CommitFailure::Fenced(why)) => {
                 tracing::warn!(worker = self.setup.id.0, why, "fenced: tasks are given up");
             }

@@ -23,7 +23,7 @@ use crate::task::dead_letter::{Refused, RefusedCounts, Stage, refuse};
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::task::meters::{SourceCounts, StoreCounts, TaskCounts, TaskMeters, Written};
-use crate::task::outbox::{Outbox, Targets, TaskOutbox};
+use crate::task::outbox::{Outbox, Targets, TaskOutbox, beyond};
 use crate::task::partition_queue::PartitionQueue;
 use crate::time::{Instant, Timestamp};
 use crate::topology::TaskId;
@@ -35,7 +35,7 @@ pub(crate) struct Task {
     queues: Vec<PartitionQueue>,
     parts: TaskParts,
     /// The changelog's partition of each store that has one.
-    changelogs: Vec<(StoreIndex, PartitionId)>,
+    changelogs: Vec<Changelog>,
     targets: Targets,
     backend: SharedBackend,
     stream_time: Timestamp,
@@ -73,12 +73,20 @@ enum Claim {
     Released,
 }
 
+/// Where the changes of a store go.
+pub(crate) struct Changelog {
+    pub(crate) store: StoreIndex,
+    pub(crate) partition: PartitionId,
+    /// The largest record that it takes, in bytes of a batch that holds it alone.
+    pub(crate) limit: usize,
+}
+
 /// What a task is made of.
 pub(crate) struct TaskBlueprint {
     pub(crate) id: TaskId,
     pub(crate) queues: Vec<PartitionQueue>,
     pub(crate) parts: TaskParts,
-    pub(crate) changelogs: Vec<(StoreIndex, PartitionId)>,
+    pub(crate) changelogs: Vec<Changelog>,
     pub(crate) targets: Targets,
     pub(crate) backend: SharedBackend,
 }
@@ -252,11 +260,11 @@ impl Task {
     }
 
     fn load(&mut self, outbox: &mut Outbox, index: usize) -> Result<()> {
-        let environment = &self.environment;
+        let environment = Arc::as_ref(&self.environment);
         let mut collector = TaskOutbox {
             outbox,
             targets: &mut self.targets,
-            catalog: &environment.catalog,
+            environment,
             partition: self.id.partition,
         };
         let (is_dirty, refused) = (&mut self.is_dirty, &mut self.refused);
@@ -279,7 +287,7 @@ impl Task {
         let mut collector = TaskOutbox {
             outbox,
             targets: &mut self.targets,
-            catalog: &environment.catalog,
+            environment,
             partition: self.id.partition,
         };
         let PartitionQueue { source, headers, name, .. } = queue;
@@ -311,7 +319,7 @@ impl Task {
         let mut collector = TaskOutbox {
             outbox,
             targets: &mut self.targets,
-            catalog: &environment.catalog,
+            environment,
             partition: self.id.partition,
         };
         let queue = &self.queues[index];
@@ -378,7 +386,7 @@ impl Task {
         let mut collector = TaskOutbox {
             outbox,
             targets: &mut self.targets,
-            catalog: &environment.catalog,
+            environment,
             partition: self.id.partition,
         };
         self.headers.clear();
@@ -395,7 +403,11 @@ impl Task {
         run(&mut cx)?;
         for failure in self.failures.drain(..) {
             let node = environment.node_name(failure.node);
-            if environment.policies.process == crate::config::ErrorPolicy::Fail {
+            let policy = match failure.stage {
+                FailureStage::Process => &environment.policies.process,
+                FailureStage::Produce => &environment.policies.produce,
+            };
+            if *policy == crate::config::ErrorPolicy::Fail {
                 let message = "a timer or a flush failed, and the error policy is to fail";
                 let error = Error::new(ErrorKind::Data, message).caused_by_record(failure.error);
                 return Err(error.at_node(node));
@@ -446,15 +458,23 @@ impl Task {
         let mut batch = WriteBatch::default();
         self.changelogged.resize(self.parts.stores.len(), Written::default());
         for ((index, store), written) in self.parts.stores.iter().zip(&mut self.changelogged) {
-            let changelog = self.changelogs.iter().find(|(store, _)| store == index);
-            let changelog = changelog.map(|(_, partition)| *partition);
+            let changelog = self.changelogs.iter().find(|changelog| changelog.store == *index);
+            let mut refused = None;
             let mut append = |timestamp: Timestamp, key: &[u8], value: Option<&[u8]>| {
-                if let Some(partition) = changelog {
-                    outbox.append(partition, changelog_record(timestamp, key, value));
+                if let Some(Changelog { partition, limit, .. }) = changelog {
+                    let record = changelog_record(timestamp, key, value);
+                    refused = refused.or(beyond(*limit, &record).map(|size| (size, *limit)));
+                    outbox.append(*partition, record, *limit);
                     written.add(Some(key), value);
                 }
             };
             store.borrow_mut().flush(&mut append, &mut batch)?;
+            if let Some((size, limit)) = refused {
+                let specs = self.environment.stores(self.id);
+                let store = &specs[index.0 as usize].name;
+                let topic = self.environment.changelog_name(store);
+                return Err(row_too_large(store, &topic, size, limit));
+            }
         }
         Ok(batch)
     }
@@ -492,7 +512,7 @@ impl Task {
         mut prepared: Prepared,
         changelog_end: impl Fn(PartitionId) -> Option<i64>,
     ) -> Result<()> {
-        for (store, partition) in &self.changelogs {
+        for Changelog { store, partition, .. } in &self.changelogs {
             if let Some(offset) = changelog_end(*partition) {
                 prepared.batch.set_offset(*store, offset);
             }
@@ -547,6 +567,16 @@ impl Task {
     pub(crate) fn into_backend(self) -> SharedBackend {
         self.backend
     }
+}
+
+/// No policy may pass over a change of state: the store would not be what its changelog says.
+#[cold]
+fn row_too_large(store: &str, topic: &str, size: usize, limit: usize) -> Error {
+    let message = format!(
+        "a row of store `{store}` makes a changelog record of {size} bytes, and {limit} is the most \
+         that topic `{topic}` takes; keep rows smaller or raise `max.message.bytes` of the topic"
+    );
+    Error::new(ErrorKind::Fatal, message)
 }
 
 fn changelog_record<'a>(

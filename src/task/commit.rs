@@ -85,6 +85,8 @@ pub(crate) enum CommitFailure {
     Restart(String),
     /// The application cannot go on.
     Fatal(String),
+    /// A partition takes no record, or not this one.
+    Refused { partition: PartitionId, error: WriteError },
 }
 
 impl Committer {
@@ -157,6 +159,11 @@ impl Committer {
                 let end = self.ends.entry(partition).or_insert(offset);
                 *end = (*end).max(offset);
             }
+            if let Outcome::Failed(error @ (WriteError::Record(_) | WriteError::Fatal(_))) = outcome
+            {
+                self.failure.get_or_insert(CommitFailure::Refused { partition, error });
+                return;
+            }
             return self.note(outcome, "a send");
         }
         if self.producer == Producer::Initialising(effect) {
@@ -184,10 +191,9 @@ impl Committer {
             Outcome::Done { .. } => return,
             Outcome::Failed(WriteError::Fenced(why)) => CommitFailure::Fenced(why),
             Outcome::Failed(WriteError::Abort(why)) => CommitFailure::Restart(why),
-            Outcome::Failed(WriteError::Record(why)) => {
-                CommitFailure::Fatal(format!("a result cannot be produced: {why}"))
+            Outcome::Failed(WriteError::Record(why) | WriteError::Fatal(why)) => {
+                CommitFailure::Fatal(format!("{what} has failed for good: {why}"))
             }
-            Outcome::Failed(WriteError::Fatal(why)) => CommitFailure::Fatal(why),
             Outcome::Unknown => CommitFailure::Restart(format!("the outcome of {what} is unknown")),
         };
         self.failure.get_or_insert(failure);

@@ -44,7 +44,7 @@ pub(crate) fn refuse(
 ) -> Result<()> {
     let Refused { partition, view, error, stage, node } = refused;
     match policy {
-        ErrorPolicy::Fail => Err(stopping(partition, view.offset, error, node)),
+        ErrorPolicy::Fail => Err(stopping(partition, view.offset, error, (stage, node))),
         ErrorPolicy::Skip => {
             counts.skipped[stage as usize] += 1;
             tracing::warn!(%partition, offset = view.offset, node, ?stage, "record skipped");
@@ -96,11 +96,15 @@ fn stopping(
     partition: &TopicPartition,
     offset: i64,
     error: BoxError,
-    node: Option<String>,
+    (stage, node): (Stage, Option<String>),
 ) -> Error {
-    let what = if node.is_some() { "processed" } else { "decoded" };
+    let what = match stage {
+        Stage::Decode => "a record cannot be decoded",
+        Stage::Process => "a record cannot be processed",
+        Stage::Produce => "a result of a record cannot be produced",
+    };
     let message = format!(
-        "a record cannot be {what}, and the error policy is to fail; mend it, or set the policy to \
+        "{what}, and the error policy is to fail; mend it, or set the policy to \
          skip or dead-letter"
     );
     let failed = Error::new(ErrorKind::Data, message).caused_by_record(error);

@@ -1,5 +1,6 @@
 //! What do the tasks of an application share? Names, partitions, policies.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use crate::state::{LiveMemory, MemoryBudget, StoreIndex};
 use crate::task::dead_letter::Policies;
 use crate::topic::OffsetReset;
 use crate::topology::{
-    Node, NodeId, Plan, StoreSpec, Subtopology, TaskId, TopicRef, changelog_topic, subtopologies,
+    Node, NodeId, Plan, StoreSpec, Subtopology, TaskId, TopicRef, changelog_topic,
+    dead_letter_topics, repartition_topic, subtopologies, topics_written,
 };
 
 /// What a task shares with the others of its application.
@@ -25,7 +27,14 @@ pub(crate) struct TaskEnvironment {
     pub(crate) live_memory: LiveMemory,
     /// Uncommitted bytes at which a worker commits early.
     pub(crate) uncommitted_bytes_max: usize,
+    /// The most that the client sends of one record, in bytes; unless the user says otherwise,
+    /// each topic has its own limit.
+    record_bytes_max: usize,
+    /// Whether the client compresses: how large a batch becomes is known only when it is sent.
+    is_compressed: bool,
     application_id: String,
+    /// Every topic that the pipeline names to write to.
+    written: Vec<String>,
     plan: Plan,
     parts: Vec<Subtopology>,
     node_names: Vec<String>,
@@ -53,6 +62,13 @@ impl TaskEnvironment {
             metrics: Metrics::new(&application_id, None),
             live_memory: LiveMemory::new(live_bytes),
             uncommitted_bytes_max: config.uncommitted_bytes_max.min(live_bytes / 2),
+            record_bytes_max: property(config, "message.max.bytes")
+                .and_then(|bytes| bytes.parse().ok())
+                .unwrap_or(usize::MAX),
+            is_compressed: ["compression.type", "compression.codec"]
+                .iter()
+                .any(|name| property(config, name).is_some_and(|codec| codec != "none")),
+            written: written(config, plan),
             plan: plan.clone(),
             parts: subtopologies(plan),
             node_names: plan.nodes().iter().map(Node::to_string).collect(),
@@ -68,6 +84,25 @@ impl TaskEnvironment {
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {
         self.node_names.get(node.index()).cloned().unwrap_or_default()
+    }
+
+    /// The largest record that a topic takes, in bytes of a batch that holds it alone. May ask the
+    /// log.
+    pub(crate) fn record_limit(&self, topic: &str) -> usize {
+        let of_topic =
+            if self.is_compressed { usize::MAX } else { self.catalog.batch_limit(topic) };
+        of_topic.min(self.record_bytes_max)
+    }
+
+    /// The largest batch that every topic takes which the pipeline names. May ask the log.
+    pub(crate) fn batch_bytes_max(&self) -> usize {
+        let limits = self.catalog.batch_limits(&self.written);
+        limits.into_iter().min().unwrap_or(usize::MAX)
+    }
+
+    /// The name of a store's changelog in the log.
+    pub(crate) fn changelog_name(&self, store: &str) -> String {
+        changelog_topic(&self.application_id, store)
     }
 
     /// The node that prints like this.
@@ -145,4 +180,20 @@ impl TaskEnvironment {
         let topics = names.map(|name| self.topic_name(&TopicRef::Repartition(Arc::clone(name))));
         topics.into_iter().any(|known| &*known == topic)
     }
+}
+
+/// A property that the user hands through to the client.
+fn property<'a>(config: &'a Config, name: &str) -> Option<&'a str> {
+    config.client_properties.get(name).map(String::as_str)
+}
+
+fn written(config: &Config, plan: &Plan) -> Vec<String> {
+    let id = &config.application_id;
+    let changelogs = plan.stores().iter().filter(|store| store.changelog);
+    let changelogs = changelogs.map(|store| changelog_topic(id, &store.name));
+    let repartitions = plan.repartitions().iter();
+    let repartitions = repartitions.map(|spec| repartition_topic(id, &spec.name));
+    let named = topics_written(plan).into_iter().chain(dead_letter_topics(plan, config));
+    let unique: BTreeSet<String> = named.chain(changelogs).chain(repartitions).collect();
+    unique.into_iter().collect()
 }

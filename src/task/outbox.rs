@@ -11,10 +11,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::error::Result;
-use crate::log::catalog::Catalog;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::batch::HEADER_BYTES;
 use crate::log::{OpenBatch, PartitionId, partition_for_key};
 use crate::operator::push::{Collector, OutRecord, SinkTarget};
+use crate::task::environment::TaskEnvironment;
 use crate::task::meters::Written;
 
 /// A batch is closed before it grows beyond this, well below the default `max.message.bytes`.
@@ -36,14 +37,16 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    /// Appends a record to a partition's open batch.
-    pub(crate) fn append(&mut self, partition: PartitionId, record: OutRecord<'_>) {
+    /// Appends a record to a partition's open batch, which is closed before if it would have more
+    /// than `limit` bytes.
+    pub(crate) fn append(&mut self, partition: PartitionId, record: OutRecord<'_>, limit: usize) {
         let index = partition.index();
         if index >= self.open.len() {
             self.open.resize_with(index + 1, || None);
         }
-        let size = record.key.map_or(0, <[u8]>::len) + record.value.map_or(0, <[u8]>::len) + 32;
-        if let Some(batch) = self.open[index].take_if(|b| b.size_bytes() + size > BATCH_BYTES_MAX) {
+        let size = content_bytes(&record) + RECORD_BYTES;
+        let limit = limit.min(BATCH_BYTES_MAX);
+        if let Some(batch) = self.open[index].take_if(|b| b.size_bytes() + size > limit) {
             self.opened.retain(|opened| *opened != partition);
             self.closed.push((partition, batch));
         }
@@ -90,6 +93,37 @@ impl Outbox {
     }
 }
 
+/// What a record takes beside its content, at most.
+const RECORD_BYTES: usize = 40;
+
+#[inline]
+fn content_bytes(record: &OutRecord<'_>) -> usize {
+    let length = |part: Option<&[u8]>| part.map_or(0, <[u8]>::len);
+    length(record.key) + length(record.value) + record.headers.size_bytes()
+}
+
+/// How large a record is, if that is more than the `limit`: the size of a batch that holds it
+/// alone.
+#[inline]
+pub(crate) fn beyond(limit: usize, record: &OutRecord<'_>) -> Option<usize> {
+    // Most records are far from every limit.
+    if content_bytes(record) + RECORD_BYTES + HEADER_BYTES <= limit {
+        return None;
+    }
+    let size = OpenBatch::size_with_only(record.key, record.value, record.headers);
+    (size > limit).then_some(size)
+}
+
+/// A record that its topic does not take. For the policy to decide, so the kind is `Data`.
+#[cold]
+fn too_large(topic: &str, size: usize, limit: usize) -> Error {
+    let message = format!(
+        "a record for topic `{topic}` has {size} bytes, and {limit} is the most it takes; make it \
+         smaller or raise `max.message.bytes` of the topic"
+    );
+    Error::new(ErrorKind::Data, message)
+}
+
 /// The topics that one task's sinks write, resolved.
 #[derive(Default)]
 pub(crate) struct Targets {
@@ -103,13 +137,21 @@ pub(crate) struct Targets {
 pub(crate) struct Target {
     pub(crate) topic: Arc<str>,
     partitions: Arc<[PartitionId]>,
+    /// The largest record that it takes, in bytes of a batch that holds it alone.
+    limit: usize,
     pub(crate) written: Written,
 }
 
 impl Targets {
-    pub(crate) fn new(known: impl Iterator<Item = (Arc<str>, Arc<[PartitionId]>)>) -> Self {
-        let targets = known.map(|(topic, partitions)| Target::new(topic, partitions)).collect();
-        Self { targets, chosen: HashMap::new() }
+    /// # Errors
+    ///
+    /// A topic does not exist, or the log does not answer.
+    pub(crate) fn new(
+        known: impl Iterator<Item = Arc<str>>,
+        environment: &TaskEnvironment,
+    ) -> Result<Self> {
+        let targets = known.map(|topic| Target::new(topic, environment)).collect::<Result<_>>()?;
+        Ok(Self { targets, chosen: HashMap::new() })
     }
 
     pub(crate) fn iter(&self) -> std::slice::Iter<'_, Target> {
@@ -117,20 +159,22 @@ impl Targets {
     }
 
     /// Where a topic stands that a record chose.
-    fn choose(&mut self, topic: &str, catalog: &Catalog) -> Result<usize> {
+    fn choose(&mut self, topic: &str, environment: &TaskEnvironment) -> Result<usize> {
         if let Some(index) = self.chosen.get(topic) {
             return Ok(*index);
         }
         let topic: Arc<str> = Arc::from(topic);
-        self.targets.push(Target::new(Arc::clone(&topic), catalog.topic(&topic)?));
+        self.targets.push(Target::new(Arc::clone(&topic), environment)?);
         self.chosen.insert(topic, self.targets.len() - 1);
         Ok(self.targets.len() - 1)
     }
 }
 
 impl Target {
-    fn new(topic: Arc<str>, partitions: Arc<[PartitionId]>) -> Self {
-        Self { topic, partitions, written: Written::default() }
+    fn new(topic: Arc<str>, environment: &TaskEnvironment) -> Result<Self> {
+        let partitions = environment.catalog.topic(&topic)?;
+        let limit = environment.record_limit(&topic);
+        Ok(Self { topic, partitions, limit, written: Written::default() })
     }
 }
 
@@ -138,14 +182,17 @@ impl Target {
 pub(crate) struct TaskOutbox<'a> {
     pub(crate) outbox: &'a mut Outbox,
     pub(crate) targets: &'a mut Targets,
-    pub(crate) catalog: &'a Catalog,
+    pub(crate) environment: &'a TaskEnvironment,
     /// The task's partition: where records without a key go, modulo the topic's count.
     pub(crate) partition: u32,
 }
 
 impl TaskOutbox<'_> {
-    fn append_at(&mut self, index: usize, record: OutRecord<'_>) {
+    fn append_at(&mut self, index: usize, record: OutRecord<'_>) -> Result<()> {
         let target = &mut self.targets.targets[index];
+        if let Some(size) = beyond(target.limit, &record) {
+            return Err(too_large(&target.topic, size, target.limit));
+        }
         let count = target.partitions.len() as u32;
         let partition = match record.partition_by {
             Some(_) if count == 1 => 0,
@@ -153,19 +200,18 @@ impl TaskOutbox<'_> {
             None => self.partition % count,
         };
         target.written.add(record.key, record.value);
-        self.outbox.append(target.partitions[partition as usize], record);
+        self.outbox.append(target.partitions[partition as usize], record, target.limit);
+        Ok(())
     }
 }
 
 impl Collector for TaskOutbox<'_> {
     fn append(&mut self, target: SinkTarget, record: OutRecord<'_>) -> Result<()> {
-        self.append_at(target.0 as usize, record);
-        Ok(())
+        self.append_at(target.0 as usize, record)
     }
 
     fn append_to(&mut self, topic: &str, record: OutRecord<'_>) -> Result<()> {
-        let index = self.targets.choose(topic, self.catalog)?;
-        self.append_at(index, record);
-        Ok(())
+        let index = self.targets.choose(topic, self.environment)?;
+        self.append_at(index, record)
     }
 }

@@ -89,6 +89,7 @@ impl Subject {
             transaction_timeout: Duration::from_secs(50),
             group: self.name("group"),
             fetch_bytes_max: 1 << 20,
+            batch_bytes_max: 1024 * 1024,
         }
     }
 

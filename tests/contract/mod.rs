@@ -127,7 +127,9 @@ macro_rules! contract_tests {
                 refused_record_does_not_take_its_neighbours_along
                 compacted_topic_refuses_a_null_key
                 missing_topic_takes_nothing
-                many_headers_keep_their_order;
+                many_headers_keep_their_order
+                small_records_fill_no_batch_beyond_the_limit
+                unset_limit_of_a_topic_is_told;
         }
     };
     ($make_log:expr; $($module:ident: $($case:ident)+;)+) => {

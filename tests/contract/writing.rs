@@ -1,6 +1,8 @@
 //! What becomes of a batch that is sent?
 
-use millstream::log::{EffectId, EncodedHeaders, OffsetSpec, OpenBatch, Outcome, WriteError};
+use millstream::log::{
+    ClientConfig, EffectId, EncodedHeaders, OffsetSpec, OpenBatch, Outcome, WriteError,
+};
 use millstream::{Headers, Timestamp};
 
 use super::harness::{Subject, batch, record};
@@ -193,4 +195,29 @@ pub(crate) fn many_headers_keep_their_order(subject: &Subject) {
     let sent = client.client.send(partition, open);
     client.done(sent);
     assert_eq!(subject.read_all(partition)[0].headers, headers);
+}
+
+pub(crate) fn small_records_fill_no_batch_beyond_the_limit(subject: &Subject) {
+    let partition = subject.topic_with("t", 1, &[("max.message.bytes", "2000")])[0];
+    let name = subject.name("t");
+    let settings = subject.log.admin().topic_configs(&[name]).unwrap().remove(0);
+    let limit = ("max.message.bytes".to_owned(), "2000".to_owned());
+    assert!(settings.contains(&limit), "{settings:?}");
+    let config = ClientConfig { batch_bytes_max: 2_000, ..subject.config() };
+    let mut client = subject.client(config);
+    let value = "x".repeat(300);
+    let sent: Vec<EffectId> = (0..50)
+        .map(|_| client.client.send(partition, batch(&[&value, &value, &value, &value])))
+        .collect();
+    for effect in sent {
+        client.done(effect);
+    }
+    assert_eq!(subject.read_all(partition).len(), 200);
+}
+
+pub(crate) fn unset_limit_of_a_topic_is_told(subject: &Subject) {
+    subject.topic("t", 1);
+    let settings = subject.log.admin().topic_configs(&[subject.name("t")]).unwrap().remove(0);
+    let limit = settings.iter().find(|(name, _)| name == "max.message.bytes");
+    assert_eq!(limit.map(|(_, bytes)| bytes.as_str()), Some("1048588"));
 }

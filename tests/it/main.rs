@@ -24,6 +24,7 @@ mod start;
 mod stateless;
 mod stream_joins;
 mod tables;
+mod too_large;
 mod windows;
 mod windows_kept;
 mod windows_model;

@@ -53,6 +53,7 @@ fn commit(log: &MemoryLog, topic: &str, offset: i64) {
         transaction_timeout: PATIENCE,
         group: "app".into(),
         fetch_bytes_max: 1_024,
+        batch_bytes_max: 1024 * 1024,
     };
     let mut client = log.client(config).expect("a client");
     let partition = partition(log, topic);

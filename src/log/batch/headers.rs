@@ -35,6 +35,11 @@ impl<'a> HeadersView<'a> {
         self.count as usize
     }
 
+    /// How many bytes they take in a record.
+    pub(crate) const fn size_bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// Name and value of each, in order.
     pub const fn iter(&self) -> HeaderIter<'a> {
         HeaderIter { bytes: self.bytes }

@@ -90,6 +90,18 @@ impl OpenBatch {
         self.max_timestamp = timestamp.as_millis();
     }
 
+    /// The size of a sealed batch that holds this record alone.
+    pub(crate) fn size_with_only(
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: HeadersView<'_>,
+    ) -> usize {
+        let count = varint::size(i64::from(headers.count));
+        // Attributes, and the distances of time and offset from the batch's, which are 0.
+        let length = 3 + slice_size(key) + slice_size(value) + count + headers.bytes.len();
+        HEADER_BYTES + varint::size(length as i64) + length
+    }
+
     /// How many records it holds.
     pub const fn count(&self) -> u32 {
         self.count

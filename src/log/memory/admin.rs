@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::Shared;
-use super::state::State;
+use super::state::{BATCH_BYTES_MAX, State};
 use crate::log::{Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, TopicInfo};
 
 /// The administrative calls of the in-process log.
@@ -33,6 +33,8 @@ impl Admin for MemoryAdmin {
         let configs = |state: &State, name: &String| {
             let mut configs = state.topics.get(name).map(|t| t.configs.clone()).unwrap_or_default();
             configs.entry("cleanup.policy".to_owned()).or_insert_with(|| "delete".to_owned());
+            let limit = configs.entry("max.message.bytes".to_owned());
+            limit.or_insert_with(|| BATCH_BYTES_MAX.to_string());
             configs.into_iter().collect()
         };
         Ok(self.shared.read(|state| names.iter().map(|name| configs(state, name)).collect()))

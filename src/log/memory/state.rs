@@ -18,7 +18,7 @@ use crate::log::{
 use crate::time::Clock;
 
 /// What a batch may have if its topic does not say otherwise: Kafka's default.
-const BATCH_BYTES_MAX: usize = 1_048_588;
+pub(super) const BATCH_BYTES_MAX: usize = 1_048_588;
 
 /// What may stand beside an offset: Kafka's default.
 const METADATA_BYTES_MAX: usize = 4_096;

@@ -182,6 +182,7 @@ fn dead_owner(process: &Process, leaves_offsets: bool) -> Box<dyn LogClient> {
             transaction_timeout: TRANSACTION_TIMEOUT,
             group: "app".into(),
             fetch_bytes_max: 1_024,
+            batch_bytes_max: 1024 * 1024,
         })
         .unwrap();
     let writer = Some("app-dead-0".to_owned());
