@@ -12,8 +12,8 @@ use crate::record::Data;
 use crate::serde::{Canonical, Codec, Json, Key, MessagePack, Nullable, SharedCodec};
 use crate::time::Timestamp;
 
-/// Where reading begins on a partition for which the application has committed nothing, or an offset
-/// that the log does not hold any more: then what is passed over is logged and counted.
+/// Where reading begins on a partition for which the application has committed nothing, or an
+/// offset that the log does not hold any more: then what is passed over is logged and counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OffsetReset {
     /// At the oldest record that is still there.
@@ -135,7 +135,8 @@ impl<K: Data, V: Data> Topic<K, V> {
         }
     }
 
-    /// Where reading begins when nothing is committed, or what the log has lost. Default: `OffsetReset::Earliest`.
+    /// Where reading begins when nothing is committed, or what the log has lost. Default:
+    /// `OffsetReset::Earliest`.
     #[must_use]
     pub fn offset_reset(mut self, reset: OffsetReset) -> Self {
         self.offset_reset = reset;

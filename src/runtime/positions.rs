@@ -144,12 +144,51 @@ fn out_of_range(partition: &TopicPartition, committed: i64, range: Range) -> Str
     )
 }
 
-/// An error of a log that has not answered for a task.
+/// An error of a log that has not answered for a task. What it did not answer for, the cause says.
 #[cold]
 pub(crate) fn unanswered(error: LogError) -> Error {
-    let kind = match error {
-        LogError::Unavailable(_) | LogError::Unstable => ErrorKind::Retriable,
-        LogError::NotAuthorised(_) | LogError::Fatal(_) => ErrorKind::Fatal,
+    let (kind, message) = match &error {
+        LogError::Unavailable(_) => {
+            let message = "the log does not answer for a task; see that its brokers are reachable";
+            (ErrorKind::Retriable, message)
+        }
+        LogError::Unstable => (ErrorKind::Retriable, "the log cannot answer for a task yet"),
+        LogError::NotAuthorised(_) => {
+            let message = "this principal may not see what a task needs; grant it DESCRIBE and \
+                           READ on the pipeline's topics and READ on the application's group";
+            (ErrorKind::Fatal, message)
+        }
+        LogError::Fatal(_) => {
+            let message = "the log cannot answer for a task; if a topic does not exist any more, \
+                           create it again or reset the application";
+            (ErrorKind::Fatal, message)
+        }
     };
-    Error::new(kind, "the log cannot answer for a task").caused_by(error)
+    Error::new(kind, message).caused_by(error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unanswered_question_names_what_it_was_about_and_what_to_do() {
+        let cases = [
+            (
+                LogError::NotAuthorised("in-0: refused".into()),
+                ErrorKind::Fatal,
+                "grant it DESCRIBE",
+            ),
+            (LogError::Fatal("in-0: unknown".into()), ErrorKind::Fatal, "create it again"),
+            (LogError::Unavailable("in-0: time".into()), ErrorKind::Retriable, "are reachable"),
+            (LogError::Unstable, ErrorKind::Retriable, "a transaction is still open"),
+        ];
+        for (error, kind, fix) in cases {
+            let cause = error.to_string();
+            let error = unanswered(error);
+            let text = error.to_string();
+            assert_eq!(error.kind(), kind, "{text}");
+            assert!(text.contains(fix) && text.contains(&cause), "{text}");
+        }
+    }
 }

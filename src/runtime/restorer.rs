@@ -26,7 +26,9 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{CommittedOffset, LogClient, LogEvent, OffsetSpec, PartitionId, TopicPartition};
+use crate::log::{
+    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
+};
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
@@ -39,6 +41,9 @@ use crate::topology::TaskId;
 
 /// How long to wait before a call that the log could not answer is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How often the user is told that the log does not answer.
+const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the restorer is told.
 pub(crate) enum RestoreCommand {
@@ -78,6 +83,8 @@ pub(crate) struct Restorer {
     /// Which store of which task a changelog partition belongs to.
     routes: HashMap<PartitionId, (TaskId, StoreIndex)>,
     events: Vec<LogEvent>,
+    /// When the user was last told that the log does not answer.
+    warned_at: Option<Instant>,
 }
 
 /// Since when a task is ours.
@@ -108,6 +115,7 @@ impl Restorer {
             fenced: BTreeMap::new(),
             routes: HashMap::new(),
             events: Vec::new(),
+            warned_at: None,
         }
     }
 
@@ -206,12 +214,27 @@ impl Restorer {
                 self.close(task, job.and_then(Job::into_backend));
                 return self.report(Report::OpenFailed { task, error: error.in_task(task) });
             }
-            tracing::debug!(%task, %error, "opening is tried again");
+            self.tell_retry(task, &error, now);
             let backend = job.and_then(Job::into_backend);
             job = Some(Job::Waiting { backend, until: now + RETRY });
         }
         if let Some(job) = job {
             self.jobs.insert(task, job);
+        }
+    }
+
+    /// Says why a task cannot be opened yet. Of a log that does not answer the user hears now and
+    /// then.
+    fn tell_retry(&mut self, task: TaskId, error: &Error, now: Instant) {
+        use std::error::Error as _;
+        let cause = error.source().and_then(|cause| cause.downcast_ref::<LogError>());
+        let is_unreachable = matches!(cause, Some(LogError::Unavailable(_)));
+        let is_due = self.warned_at.is_none_or(|warned| now.since(warned) >= WARN_INTERVAL);
+        if is_unreachable && is_due {
+            self.warned_at = Some(now);
+            tracing::warn!(%task, %error, "a task cannot be opened yet: it is tried again");
+        } else {
+            tracing::debug!(%task, %error, "opening is tried again");
         }
     }
 

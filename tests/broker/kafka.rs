@@ -101,6 +101,18 @@ impl Broker {
         }
     }
 
+    /// Deletes a topic.
+    pub(crate) fn delete_topic(&self, name: &str) {
+        let admin: AdminClient<DefaultClientContext> = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .expect("these settings make a client");
+        let deleted = block_on(admin.delete_topics(&[name], &AdminOptions::new()));
+        for result in deleted.expect("the broker answers") {
+            result.unwrap_or_else(|(topic, code)| panic!("topic `{topic}`: {code}"));
+        }
+    }
+
     /// Kills the broker as a power cut would: nothing is flushed, no connection is closed in order.
     pub(crate) fn kill_9(&mut self) {
         if let Some(mut java) = self.java.take() {

@@ -13,6 +13,7 @@ mod contract;
 mod chaos;
 mod kafka;
 mod kafka_contract;
+mod policies;
 
 use std::time::Duration;
 
