@@ -573,8 +573,8 @@ impl Task {
 #[cold]
 fn row_too_large(store: &str, topic: &str, size: usize, limit: usize) -> Error {
     let message = format!(
-        "a row of store `{store}` makes a changelog record of {size} bytes, and {limit} is the \
-         most that topic `{topic}` takes; keep rows smaller or raise `max.message.bytes` of the topic"
+        "a row of store `{store}` makes a changelog record of {size} bytes, and topic `{topic}` \
+         takes {limit}; keep rows smaller or raise `max.message.bytes` of the topic"
     );
     Error::new(ErrorKind::Fatal, message)
 }

@@ -203,7 +203,7 @@ fn row_that_its_changelog_does_not_take_stops_the_application() {
     let error = world.error(&app);
     assert_eq!(error.kind(), ErrorKind::Fatal);
     let text = error.to_string();
-    for part in ["store `last`", "2000 is the most", &*changelog_name, "max.message.bytes"] {
+    for part in ["store `last`", "takes 2000", &*changelog_name, "max.message.bytes"] {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(app.close(PATIENCE));

@@ -174,7 +174,7 @@ fn no_policy_passes_over_a_row_that_its_changelog_does_not_take() {
     let error = app.error().expect("it has failed by an error");
     assert_eq!(error.kind(), ErrorKind::Fatal);
     let text = error.to_string();
-    let parts = ["store `last`", "500 is the most", "`app-last-changelog`", "max.message.bytes"];
+    let parts = ["store `last`", "takes 500", "`app-last-changelog`", "max.message.bytes"];
     for part in parts {
         assert!(text.contains(part), "{part}: {text}");
     }
