@@ -55,6 +55,11 @@ impl<K: Data, V: Data> Reader<K, V> {
         Ok(())
     }
 
+    /// Whether the end of some partition was not met yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        !self.behind.is_empty()
+    }
+
     /// Waits until something has come, at most that long.
     pub(crate) fn wait(&mut self, at_most: Duration) {
         self.client.wait(at_most);
@@ -67,9 +72,9 @@ impl<K: Data, V: Data> Reader<K, V> {
     ) -> Result<Vec<Record<K, V>>, BoxError> {
         let mut reader = Self::open(log, topic)?;
         let mut records = Vec::new();
-        while !reader.behind.is_empty() {
+        while reader.is_behind() {
             reader.poll(|record| records.push(record))?;
-            if !reader.behind.is_empty() {
+            if reader.is_behind() {
                 reader.wait(Duration::from_millis(100));
             }
         }
