@@ -108,6 +108,7 @@ impl<K: Data, V: Data> Materialized<K, V> {
             kind,
             changelog: self.changelog,
             changelog_configs: self.changelog_configs.clone(),
+            changelog_retention: None,
             in_memory: self.in_memory,
         }
     }

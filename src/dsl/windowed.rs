@@ -15,7 +15,7 @@ use crate::operator::window_aggregate::WindowAggregate;
 use crate::operator::window_lookup::{WindowLookup, WindowedStore};
 use crate::record::{Change, Data};
 use crate::serde::{Canonical, Key, Value};
-use crate::topology::{Node, StoreKind};
+use crate::topology::{Node, StoreKind, StoreSpec};
 use crate::window::{Emit, SessionWindows, SlidingWindows, TimeWindows, WindowError, Windowed};
 
 /// A definition of windows that records can be grouped by.
@@ -87,17 +87,20 @@ enum FixedWindows {
 }
 
 impl FixedWindows {
-    /// Checks the definition and the retention; gives the retention to keep.
-    fn retention(self, wanted: Option<Duration>) -> Result<Duration, WindowError> {
+    /// Checks the definition and the retention; gives what the store keeps, and what the settings
+    /// of the changelog say: as much as with Kafka Streams, which keeps sliding windows for less.
+    fn retention(self, wanted: Option<Duration>) -> Result<(Duration, Duration), WindowError> {
         match self {
             Self::Time(windows) => {
                 windows.validate()?;
-                checked_retention(wanted, windows.retention(), windows.retention())
+                let kept = checked_retention(wanted, windows.retention(), windows.retention())?;
+                Ok((kept, kept))
             }
             Self::Sliding(windows) => {
                 windows.validate()?;
                 let shortest = windows.retention().saturating_sub(windows.difference());
-                checked_retention(wanted, shortest, windows.retention())
+                let kept = checked_retention(wanted, shortest, windows.retention())?;
+                Ok((kept, wanted.unwrap_or(shortest)))
             }
         }
     }
@@ -247,9 +250,11 @@ impl<K: Data, V: Data> TimeWindowedKStream<K, V> {
         K: Eq + Hash,
     {
         let input = self.grouped.by_key(&store.name);
-        let retention = or_report(&input, &store.name, self.windows.retention(store.retention));
+        let checked = self.windows.retention(store.retention);
+        let (retention, logged) = or_report(&input, &store.name, checked);
         let kept = StoreKind::Window { retention, retain_duplicates: false };
-        input.draft.add_store(store.spec(kept));
+        let spec = StoreSpec { changelog_retention: Some(logged), ..store.spec(kept) };
+        input.draft.add_store(spec);
         let emit = self.emit.unwrap_or(store.emit);
         let fold = Arc::new(fold);
         let Materialized { name, key, value, .. } = store;

@@ -10,6 +10,9 @@
 //!
 //! - Every rebalance that librdkafka announces is answered exactly once.
 //! - A partition is given back to the group only after `give_up`, unless it is lost already.
+//! - Members of another program in the group are waited out, since a Kafka Streams application
+//!   that has been stopped stays a member until its session times out; those that stay longer end
+//!   the membership.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -29,6 +32,8 @@ use crate::time::Instant;
 
 /// How often a leaving member is looked after before it is left to its session timeout.
 const CLOSE_POLLS_MAX: usize = 250;
+/// How many session timeouts long members of another program are waited out.
+const STRANGER_SESSIONS: u32 = 2;
 
 /// The member of a group.
 pub(super) struct Member {
@@ -39,6 +44,26 @@ pub(super) struct Member {
     standing: Arc<Standing>,
     /// A revocation that waits for its partitions to be given up.
     revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
+    strangers: Strangers,
+}
+
+/// Members that assign partitions by a protocol of their own, so that the group cannot be joined.
+struct Strangers {
+    met: Option<Instant>,
+    patience: Duration,
+}
+
+impl Strangers {
+    /// Whether they have been there for too long.
+    fn are_met(&mut self, now: Instant) -> bool {
+        if self.met.is_none() {
+            tracing::warn!(
+                patience = ?self.patience,
+                "the group has members of another program; waiting until they have left"
+            );
+        }
+        now.since(*self.met.get_or_insert(now)) >= self.patience
+    }
 }
 
 impl Member {
@@ -60,22 +85,31 @@ impl Member {
         config.topics.iter().for_each(|topic| topics.add_topic(topic));
         handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
         let standing = members.enter(&handle);
+        let patience = config.session_timeout * STRANGER_SESSIONS;
+        let strangers = Strangers { met: None, patience };
         let partitions = partitions.clone();
-        Ok(Self { queue, handle, signal, partitions, standing, revoking: None })
+        Ok(Self { queue, handle, signal, partitions, standing, revoking: None, strangers })
     }
 
-    fn take_event(&mut self, event: &Event, events: &mut Vec<GroupEvent>) {
+    fn take_event(&mut self, event: &Event, now: Instant, events: &mut Vec<GroupEvent>) {
         match event.kind() {
             EventKind::Rebalance => self.rebalance(event, events),
-            EventKind::Error => {
-                let fault = event.fault();
-                if is_final(fault.code) || self.handle.fatal().is_some() {
-                    events.push(GroupEvent::Failed(fault.text));
-                } else {
-                    tracing::debug!(code = fault.code, text = fault.text, "group member");
-                }
-            }
+            EventKind::Error => self.take_error(event.fault(), now, events),
             EventKind::Deliveries | EventKind::Other(_) => {}
+        }
+    }
+
+    fn take_error(&mut self, fault: Fault, now: Instant, events: &mut Vec<GroupEvent>) {
+        let ends_membership = if fault.code == code!(RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL)
+        {
+            self.strangers.are_met(now)
+        } else {
+            is_final(fault.code)
+        };
+        if ends_membership || self.handle.fatal().is_some() {
+            events.push(GroupEvent::Failed(fault.text));
+        } else {
+            tracing::debug!(code = fault.code, text = fault.text, "group member");
         }
     }
 
@@ -85,6 +119,7 @@ impl Member {
             list.entries().iter().map(|entry| self.partitions.id(&entry.partition)).collect();
         let fault = event.fault();
         if fault.code == code!(RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
+            self.strangers.met = None;
             self.answered(self.handle.take(&list), events);
             events.push(GroupEvent::Assigned(ids));
         } else if self.handle.has_lost_assignment() {
@@ -124,7 +159,6 @@ fn is_final(code: Code) -> bool {
         code!(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED),
         code!(RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED),
         code!(RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID),
-        code!(RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL),
         code!(RD_KAFKA_RESP_ERR_INVALID_SESSION_TIMEOUT),
     ]
     .contains(&code)
@@ -156,9 +190,9 @@ fn owned_properties(config: &MembershipConfig) -> Vec<(&'static str, String)> {
 }
 
 impl Membership for Member {
-    fn poll(&mut self, _now: Instant, events: &mut Vec<GroupEvent>) {
+    fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         while let Some(event) = self.queue.poll(Duration::ZERO) {
-            self.take_event(&event, events);
+            self.take_event(&event, now, events);
         }
     }
 

@@ -12,6 +12,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use crate::error::Result;
 use crate::operator::fan_out::FanOut;
@@ -102,8 +103,33 @@ pub(crate) struct TaskBuilder {
     pub(crate) task: Arc<str>,
     handles: HashMap<Arc<str>, StoreHandle>,
     shared: HashMap<NodeId, Box<dyn Any>>,
-    saved_times: HashMap<NodeId, Timestamp>,
+    saved_times: SavedTimes,
     pub(crate) parts: TaskParts,
+}
+
+/// What the last commit knew of the times of nodes.
+#[derive(Debug, Default)]
+pub(crate) struct SavedTimes {
+    /// The stream time that a node had observed.
+    pub(crate) observed: HashMap<NodeId, Timestamp>,
+    /// Until when windows were closed of which the final results had left.
+    pub(crate) closed: HashMap<NodeId, Timestamp>,
+}
+
+/// A node that sends the final results of windows.
+pub(crate) struct FinalResults {
+    node: NodeId,
+    observed: Rc<Cell<Timestamp>>,
+    /// How far results are behind the observed time.
+    lag: Duration,
+}
+
+impl FinalResults {
+    /// Until when windows are closed of which the results have left, if any can be.
+    pub(crate) fn closed(&self) -> Option<(NodeId, Timestamp)> {
+        let closed = self.observed.get() - self.lag;
+        (closed >= Timestamp::ZERO).then_some((self.node, closed))
+    }
 }
 
 /// What a task drives beside its sources.
@@ -124,6 +150,8 @@ pub(crate) struct TaskParts {
     pub(crate) punctuations: Shared<PunctuationQueue>,
     /// The stream time that windowed operators have observed; survives in the committed metadata.
     pub(crate) times: Vec<(NodeId, Rc<Cell<Timestamp>>)>,
+    /// How far final results have left; survives in the committed metadata.
+    pub(crate) finals: Vec<FinalResults>,
 }
 
 impl TaskParts {
@@ -139,7 +167,7 @@ impl TaskBuilder {
     pub(crate) fn new(
         task: Arc<str>,
         handles: HashMap<Arc<str>, StoreHandle>,
-        saved_times: HashMap<NodeId, Timestamp>,
+        saved_times: SavedTimes,
     ) -> Self {
         Self { task, handles, shared: HashMap::new(), saved_times, parts: TaskParts::default() }
     }
@@ -200,10 +228,27 @@ impl TaskBuilder {
 
     /// The stream time that a node has observed, where the last commit left it.
     pub(crate) fn observed_time(&mut self, node: NodeId) -> Rc<Cell<Timestamp>> {
-        let saved = self.saved_times.get(&node).copied().unwrap_or(Timestamp::UNKNOWN);
+        let saved = self.saved_times.observed.get(&node).copied().unwrap_or(Timestamp::UNKNOWN);
         let time = Rc::new(Cell::new(saved));
         self.parts.times.push((node, Rc::clone(&time)));
         time
+    }
+
+    /// Registers a node that sends the final results of windows as soon as they are closed, which
+    /// is `lag` behind the time that it has observed.
+    ///
+    /// Where Kafka Streams has sent results up to a time, that time has been observed.
+    pub(crate) fn sends_final_results(
+        &mut self,
+        node: NodeId,
+        observed: &Rc<Cell<Timestamp>>,
+        lag: Duration,
+    ) {
+        if let Some(closed) = self.saved_times.closed.get(&node) {
+            observed.set(Timestamp::max(observed.get(), *closed + lag));
+        }
+        let observed = Rc::clone(observed);
+        self.parts.finals.push(FinalResults { node, observed, lag });
     }
 
     /// Registers an operator that keeps results back until the commit.
@@ -214,5 +259,59 @@ impl TaskBuilder {
     /// The task's timers.
     pub(crate) fn punctuations(&self) -> Shared<PunctuationQueue> {
         Rc::clone(&self.parts.punctuations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::topology::{Node, Plan};
+
+    const LAG: Duration = Duration::from_millis(30);
+
+    fn a_node() -> NodeId {
+        Plan::default().add(Node::new("KSTREAM-AGGREGATE"), &[])
+    }
+
+    fn task(node: NodeId, observed: Option<i64>, closed: Option<i64>) -> TaskBuilder {
+        let saved = |time: Option<i64>| {
+            time.map(|time| (node, Timestamp::from_millis(time))).into_iter().collect()
+        };
+        let times = SavedTimes { observed: saved(observed), closed: saved(closed) };
+        TaskBuilder::new("0_0".into(), HashMap::new(), times)
+    }
+
+    /// The observed time and how far results have left, after what was saved and a record at 45.
+    fn times(observed: Option<i64>, closed: Option<i64>) -> (i64, Option<i64>) {
+        let node = a_node();
+        let mut task = task(node, observed, closed);
+        let time = task.observed_time(node);
+        task.sends_final_results(node, &time, LAG);
+        let begun = time.get().as_millis();
+        time.set(Timestamp::max(time.get(), Timestamp::from_millis(45)));
+        let closed = task.parts.finals[0].closed().map(|(_, closed)| closed.as_millis());
+        (begun, closed)
+    }
+
+    #[test]
+    fn final_results_go_on_where_they_have_left_off() {
+        assert_eq!(times(None, None), (-1, Some(15)));
+        assert_eq!(times(Some(40), Some(10)), (40, Some(15)));
+        assert_eq!(times(Some(40), None), (40, Some(15)));
+    }
+
+    #[test]
+    fn what_kafka_streams_has_sent_since_is_not_sent_again() {
+        assert_eq!(times(None, Some(50)), (80, Some(50)));
+        assert_eq!(times(Some(40), Some(50)), (80, Some(50)));
+    }
+
+    #[test]
+    fn nothing_is_noted_before_a_window_can_be_closed() {
+        let node = a_node();
+        let mut task = task(node, Some(29), None);
+        let time = task.observed_time(node);
+        task.sends_final_results(node, &time, LAG);
+        assert_eq!(task.parts.finals[0].closed(), None);
     }
 }

@@ -1,7 +1,8 @@
 //! Folds the records of each key and each session into one value.
 //!
-//! - Stored: under key, session end and start the aggregate. The changelog holds the same, once per
-//!   dirty row and commit.
+//! - Stored: under key, session end and start the aggregate, stamped with the time of the record
+//!   that changed it last. The changelog holds the same, once per dirty row and commit. A result
+//!   has the time of the session's end.
 //! - A record that touches open sessions merges them: each is deleted, with a tombstone at its own
 //!   end, before the merged session is written, also if its bounds are those of one of them. Only a
 //!   session of a single point of time is overwritten.
@@ -68,6 +69,9 @@ where
         let rows = Box::new(Rc::clone(&store));
         let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
         let time = task.observed_time(node);
+        if self.emit == Emit::OnWindowClose {
+            task.sends_final_results(node, &time, self.windows.closes_after());
+        }
         let operator = Rc::new(RefCell::new(SessionAggregateOp {
             windows: self.windows,
             retention: self.retention,
@@ -135,7 +139,7 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         record: Record<K, V>,
         merge: SessionMerge,
     ) -> Result<()> {
-        let Record { key, value, .. } = record;
+        let Record { key, value, timestamp } = record;
         let functions = Arc::clone(&self.functions);
         let mut total = (functions.begin)();
         for session in &merge.absorbed {
@@ -149,7 +153,7 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         }
         let total = self.results.row_of(total);
         let (existed, old) = if merge.replaces() {
-            self.remove_absorbed(cx, &key, &merge.absorbed)?;
+            self.remove_absorbed(cx, &key, &merge.absorbed, timestamp)?;
             (false, None)
         } else {
             self.value_before(&key, &merge)?
@@ -157,10 +161,10 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         let windowed = Windowed::new(key, merge.window);
         let wanted = self.results.wanted(&windowed);
         let new = if wanted.new { total.clone() } else { None };
-        let timestamp = merge.window.end;
         let session = merge.window;
         self.store.borrow_mut().put(&windowed.key, session, total, timestamp)?;
-        self.results.updated(cx, windowed, Folded { existed, old, new, timestamp })
+        let folded = Folded { existed, old, new, timestamp: session.end };
+        self.results.updated(cx, windowed, folded)
     }
 
     fn value_of(&self, key: &K, session: Window) -> Result<Option<A>> {
@@ -176,12 +180,18 @@ impl<K: Data + Eq + Hash, V: Data, A: Data> SessionAggregateOp<K, V, A> {
         Ok((existed, old))
     }
 
-    fn remove_absorbed(&mut self, cx: &mut Cx<'_>, key: &K, absorbed: &[Window]) -> Result<()> {
+    fn remove_absorbed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        key: &K,
+        absorbed: &[Window],
+        timestamp: Timestamp,
+    ) -> Result<()> {
         for session in absorbed {
             let windowed = Windowed::new(key.clone(), *session);
             let wanted = self.results.wanted(&windowed);
             let old = if wanted.old { self.value_of(key, *session)? } else { None };
-            self.store.borrow_mut().remove(key, *session)?;
+            self.store.borrow_mut().put(key, *session, None, timestamp)?;
             self.results.removed(cx, windowed, old, session.end)?;
         }
         Ok(())

@@ -32,6 +32,9 @@ pub(crate) trait FixedSize: Copy + 'static {
     /// Windows that end then or before are closed.
     fn closed_until(&self, now: Timestamp) -> Timestamp;
 
+    /// How far behind the time windows are closed.
+    fn closes_after(&self) -> Duration;
+
     /// The earliest start of a row that is still kept.
     fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp>;
 }
@@ -43,6 +46,10 @@ impl FixedSize for TimeWindows {
 
     fn closed_until(&self, now: Timestamp) -> Timestamp {
         Self::closed_until(self, now)
+    }
+
+    fn closes_after(&self) -> Duration {
+        Self::closes_after(self)
     }
 
     /// Kept is what begins less than the retention before the latest window.
@@ -59,6 +66,10 @@ impl FixedSize for SlidingWindows {
 
     fn closed_until(&self, now: Timestamp) -> Timestamp {
         Self::closed_until(self, now)
+    }
+
+    fn closes_after(&self) -> Duration {
+        Self::closes_after(self)
     }
 
     fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
@@ -101,6 +112,9 @@ where
         let rows = Box::new(Rc::clone(&store));
         let results = WindowedResults::new(task, &self.output, rows, &self.store, self.emit);
         let time = task.observed_time(node);
+        if self.emit == Emit::OnWindowClose {
+            task.sends_final_results(node, &time, self.windows.closes_after());
+        }
         let (windows, retention) = (self.windows, self.retention);
         let fold = Arc::clone(&self.fold);
         let operator = WindowAggregateOp { windows, retention, node, fold, store, results, time };

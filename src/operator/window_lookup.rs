@@ -79,6 +79,7 @@ impl<K: Data + Eq + Hash, V: Data> Lookup<Windowed<K>, V> for Shared<SessionStor
     fn get(&mut self, windowed: &Windowed<K>) -> Result<Option<(V, Timestamp)>> {
         let mut store = self.borrow_mut();
         let row = store.get(&windowed.key, windowed.window)?;
-        Ok(row.map(|(value, timestamp)| (value.clone(), timestamp)))
+        // What leaves has the time of the session's end, whatever record was the last to change it.
+        Ok(row.map(|(value, _)| (value.clone(), windowed.window.end)))
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
-use crate::operator::build::TaskBuilder;
+use crate::operator::build::{SavedTimes, TaskBuilder};
 use crate::runtime::command::{OpenedInput, OpenedTask};
 use crate::state::{SharedBackend, StoreHandle, StoreIndex};
 use crate::task::active::{Changelog, Task, TaskBlueprint};
@@ -15,7 +15,7 @@ use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Targets;
 use crate::task::partition_queue::PartitionQueue;
 use crate::time::Timestamp;
-use crate::topology::NodeId;
+use crate::topology::TaskId;
 
 /// Builds the operators of a task over its restored stores and its positions.
 pub(crate) fn build(
@@ -26,7 +26,7 @@ pub(crate) fn build(
     let OpenedTask { id, backend, inputs } = opened;
     let backend: SharedBackend = Rc::new(RefCell::new(backend));
     let handles = handles(environment, id, &backend);
-    let times = node_times(environment, &inputs);
+    let times = saved_times(environment, id, &inputs);
     let mut builder = TaskBuilder::new(id.to_string().into(), handles, times);
     let (mut queues, mut resets) = (Vec::new(), Vec::new());
     for (node, partition, _) in environment.inputs(id)? {
@@ -61,7 +61,7 @@ pub(crate) fn build(
 
 fn handles(
     environment: &TaskEnvironment,
-    id: crate::topology::TaskId,
+    id: TaskId,
     backend: &SharedBackend,
 ) -> HashMap<Arc<str>, StoreHandle> {
     let stores = environment.stores(id).into_iter().enumerate();
@@ -79,15 +79,21 @@ fn handles(
     stores.map(handle).collect()
 }
 
-/// The times that operators had observed at the last commit. Every input's metadata holds them
-/// all; they differ where one partition was committed later, and the largest is right.
-fn node_times(environment: &TaskEnvironment, inputs: &[OpenedInput]) -> HashMap<NodeId, Timestamp> {
-    let mut times = HashMap::new();
+/// The times of operators at the last commit. Every input's metadata holds them all; they differ
+/// where one partition was committed later, and the largest is right.
+fn saved_times(environment: &TaskEnvironment, id: TaskId, inputs: &[OpenedInput]) -> SavedTimes {
+    let mut latest: HashMap<&str, Timestamp> = HashMap::new();
     for (name, time) in inputs.iter().flat_map(|input| &input.metadata.node_times) {
-        if let Some(node) = environment.node_named(name) {
-            let known = times.entry(node).or_insert(*time);
-            *known = Timestamp::max(*known, *time);
-        }
+        let known = latest.entry(name).or_insert(*time);
+        *known = Timestamp::max(*known, *time);
     }
-    times
+    let time = |name: String| latest.get(&*name).copied();
+    let mut saved = SavedTimes::default();
+    for &node in &environment.part(id).nodes {
+        let observed = time(environment.time_name(node));
+        saved.observed.extend(observed.map(|time| (node, time)));
+        let closed = time(environment.closed_name(node));
+        saved.closed.extend(closed.map(|time| (node, time)));
+    }
+    saved
 }

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
-use crate::operator::build::TaskParts;
+use crate::operator::build::{FinalResults, TaskParts};
 use crate::operator::punctuation::{Due, PunctuationType};
 use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
 use crate::state::{SharedBackend, StoreIndex, WriteBatch};
@@ -490,7 +490,14 @@ impl Task {
             .times
             .iter()
             .filter(|(_, time)| time.get() != Timestamp::UNKNOWN)
-            .map(|(node, time)| (self.environment.node_name(*node), time.get()))
+            .map(|(node, time)| (self.environment.time_name(*node), time.get()))
+            .chain(
+                self.parts
+                    .finals
+                    .iter()
+                    .filter_map(FinalResults::closed)
+                    .map(|(node, closed)| (self.environment.closed_name(node), closed)),
+            )
             .collect();
         let offset = |queue: &PartitionQueue| CommittedOffset {
             partition: queue.partition,

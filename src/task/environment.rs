@@ -105,10 +105,18 @@ impl TaskEnvironment {
         changelog_topic(&self.application_id, store)
     }
 
-    /// The node that prints like this.
-    pub(crate) fn node_named(&self, name: &str) -> Option<NodeId> {
-        let index = self.node_names.iter().position(|known| known == name)?;
-        self.plan.nodes().get(index).map(|node| node.id)
+    /// The name under which the stream time that a node has observed is committed. It holds no
+    /// counter, so that it means the same node when others are added to the pipeline.
+    pub(crate) fn time_name(&self, node: NodeId) -> String {
+        let node = &self.plan.nodes()[node.index()];
+        format!("{}:{}", node.kind, node.stores.join(","))
+    }
+
+    /// The name under which it is committed how far a node's final results have left: that of its
+    /// store, as in Kafka Streams.
+    pub(crate) fn closed_name(&self, node: NodeId) -> String {
+        let store = self.plan.nodes()[node.index()].stores.first();
+        store.map(ToString::to_string).unwrap_or_default()
     }
 
     pub(crate) fn part(&self, task: TaskId) -> &Subtopology {

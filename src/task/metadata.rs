@@ -17,7 +17,8 @@ use crate::time::Timestamp;
 pub(crate) struct CommitMetadata {
     /// The largest timestamp of the partition.
     pub(crate) partition_time: Timestamp,
-    /// The stream time that each windowed operator has observed, by the node's printed name.
+    /// The stream time that each windowed operator has observed and until when its final results
+    /// have left, each by a name that holds no counter.
     pub(crate) node_times: Vec<(String, Timestamp)>,
     /// The transactional id under which the task's owner writes; none once it has given it up.
     pub(crate) writer: Option<String>,

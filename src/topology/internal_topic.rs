@@ -291,17 +291,27 @@ fn changelog_configs(store: &StoreSpec, additional: Duration) -> Vec<(String, St
         ("cleanup.policy".to_owned(), "compact".to_owned()),
         ("message.timestamp.type".to_owned(), "CreateTime".to_owned()),
     ]);
+    let kept =
+        |retention| store.changelog_retention.unwrap_or(retention).saturating_add(additional);
     match store.kind {
         StoreKind::KeyValue => {}
-        StoreKind::Window { retention, .. } | StoreKind::Session { retention } => {
-            let kept = retention.saturating_add(additional).as_millis();
-            let kept = i64::try_from(kept).unwrap_or(i64::MAX);
-            configs.insert("cleanup.policy".to_owned(), "compact,delete".to_owned());
-            configs.insert("retention.ms".to_owned(), kept.to_string());
+        StoreKind::Window { retention, retain_duplicates } => {
+            // Where each row has a number of its own, there is nothing to compact.
+            let policy = if retain_duplicates { "delete" } else { "compact,delete" };
+            configs.extend(kept_for(kept(retention), policy));
+        }
+        StoreKind::Session { retention } => {
+            configs.extend(kept_for(kept(retention), "compact,delete"));
         }
     }
     configs.extend(store.changelog_configs.iter().cloned());
     configs.into_iter().collect()
+}
+
+fn kept_for(time: Duration, policy: &str) -> [(String, String); 2] {
+    let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX);
+    [("cleanup.policy", policy), ("retention.ms", &millis.to_string())]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
 }
 
 #[cfg(test)]
@@ -381,6 +391,21 @@ mod tests {
             ]
         );
         assert!(layout.internal_topics().iter().all(|topic| topic.replication == Some(3)));
+    }
+
+    #[test]
+    fn rows_that_are_kept_side_by_side_are_deleted_by_age_alone() {
+        let mut sample = Sample::default();
+        let retention = Duration::from_secs(60);
+        sample.add_store("pairs", StoreKind::Window { retention, retain_duplicates: true }, &[]);
+        let a = sample.source("a");
+        sample.process("KSTREAM-JOINTHIS", &[a], &["pairs"]);
+        let layout = layout(&sample, &[("a", 1)]);
+        assert_eq!(
+            show(&layout.internal_topics()[0]),
+            "app-pairs-changelog 1 cleanup.policy=delete message.timestamp.type=CreateTime \
+             retention.ms=86460000"
+        );
     }
 
     fn show(topic: &NewTopic) -> String {

@@ -95,6 +95,8 @@ pub struct StoreSpec {
     pub changelog: bool,
     /// Settings of the changelog topic beside or instead of the defaults.
     pub changelog_configs: Vec<(String, String)>,
+    /// How long the changelog keeps rows of windows, if not for as long as the store.
+    pub changelog_retention: Option<Duration>,
     /// Whether it is kept in memory even where the application has a disk backend.
     pub in_memory: bool,
 }

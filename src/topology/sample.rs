@@ -82,6 +82,7 @@ impl Sample {
             kind,
             changelog: true,
             changelog_configs: configs.iter().map(owned).collect(),
+            changelog_retention: None,
             in_memory: false,
         });
         self

@@ -101,6 +101,11 @@ impl SessionWindows {
         stream_time.plus_millis(-self.gap_ms).plus_millis(-self.grace_ms).plus_millis(-1)
     }
 
+    /// How far behind stream time windows are closed.
+    pub(crate) fn closes_after(&self) -> Duration {
+        Duration::from_millis((self.gap_ms + self.grace_ms).unsigned_abs())
+    }
+
     /// Whether a session takes no more records: `end + gap + grace < stream time`.
     pub fn is_closed(&self, session: Window, stream_time: Timestamp) -> bool {
         session.end <= self.closed_until(stream_time)

@@ -111,6 +111,11 @@ impl SlidingWindows {
         stream_time.plus_millis(-self.grace_ms).plus_millis(-1)
     }
 
+    /// How far behind stream time windows are closed.
+    pub(crate) fn closes_after(&self) -> Duration {
+        Duration::from_millis(self.grace_ms.unsigned_abs())
+    }
+
     /// Whether a window takes no more records: `end + grace < stream time`.
     pub fn is_closed(&self, window: Window, stream_time: Timestamp) -> bool {
         window.end <= self.closed_until(stream_time)

@@ -34,7 +34,14 @@ pub(super) fn dump(backend: &dyn Backend) -> Vec<Row> {
 
 pub(super) fn spec(kind: StoreKind) -> StoreSpec {
     let name = Arc::from("rows");
-    StoreSpec { name, kind, changelog: true, changelog_configs: Vec::new(), in_memory: false }
+    StoreSpec {
+        name,
+        kind,
+        changelog: true,
+        changelog_configs: Vec::new(),
+        changelog_retention: None,
+        in_memory: false,
+    }
 }
 
 fn to_restore(kind: StoreKind, start: i64, end: i64) -> Vec<StoreToRestore> {
