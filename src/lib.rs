@@ -69,6 +69,7 @@
 //! | logs: in-process, Kafka, or one of your own | [`log`] |
 //! | what an error means | [`Error`], [`ErrorKind`], [`StartError`], [`TopologyError`] |
 //! | how it is built, and why nothing is lost | [`doc::architecture`] |
+//! | coming from Kafka Streams, with state and offsets | [`doc::migrating`] |
 //! | what has changed | [`doc::changelog`] |
 //!
 //! # Features

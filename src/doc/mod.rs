@@ -1,7 +1,11 @@
-//! Pages about the whole, beside the reference: how it is built.
+//! Pages about the whole, beside the reference: how it is built, how to come to it.
 
 pub mod architecture {
     #![doc = include_str!("architecture.md")]
+}
+
+pub mod migrating {
+    #![doc = include_str!("migrating.md")]
 }
 
 pub mod changelog {

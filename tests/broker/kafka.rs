@@ -296,7 +296,7 @@ impl Wake for Unpark {
 }
 
 /// The admin client's answers are futures that its own thread completes: waiting is all they need.
-fn block_on<F: Future>(future: F) -> F::Output {
+pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
     loop {
@@ -321,7 +321,7 @@ fn java(lib: &Path, heap: &str) -> Command {
 }
 
 /// The folder of jars that `tests/run.sh setup` fills; the rule for its place is the same there.
-fn kafka_jars() -> PathBuf {
+pub(crate) fn kafka_jars() -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = variable("MILLSTREAM_CACHE")
         .map(PathBuf::from)

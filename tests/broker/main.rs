@@ -14,6 +14,7 @@ mod chaos;
 mod kafka;
 mod kafka_contract;
 mod policies;
+mod takeover;
 
 use std::time::Duration;
 
