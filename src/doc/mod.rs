@@ -11,3 +11,7 @@ pub mod migrating {
 pub mod changelog {
     #![doc = include_str!("../../CHANGELOG.md")]
 }
+
+pub mod performance {
+    #![doc = include_str!("performance.md")]
+}
