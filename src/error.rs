@@ -461,3 +461,18 @@ impl fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
+
+/// For programs that return one [`Error`] from everything, by `?`.
+macro_rules! fatal_from {
+    ($($problems:ty),*) => {$(
+        impl From<$problems> for Error {
+            /// Kind [`ErrorKind::Fatal`], with the same text.
+            #[cold]
+            fn from(problems: $problems) -> Self {
+                Self::new(ErrorKind::Fatal, problems.to_string())
+            }
+        }
+    )*};
+}
+
+fatal_from!(ConfigError, ConfigErrors, TopologyErrors, StartError);

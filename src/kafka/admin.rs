@@ -180,6 +180,18 @@ impl Admin for KafkaAdmin {
         self.group_offsets(group, partitions, false)
     }
 
+    fn commit(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), LogError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        let mut list = PartitionList::new();
+        for CommittedOffset { partition, offset, metadata } in offsets {
+            list.add_at(&self.partitions.name(*partition), *offset, metadata);
+        }
+        let answers = self.handle.set_group_offsets(group, &list, TIMEOUT).map_err(log_error)?;
+        Self::by_partition(answers).map(drop)
+    }
+
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
         let question = |(id, spec): &(PartitionId, OffsetSpec)| {
             let spec = match spec {

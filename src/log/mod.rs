@@ -390,6 +390,10 @@ pub trait Admin: Send + Sync {
         group: &str,
         partitions: &[PartitionId],
     ) -> Result<Vec<Option<CommittedOffset>>, LogError>;
+    /// Commits offsets for a group that has no members.
+    fn commit(&self, group: &str, _offsets: &[CommittedOffset]) -> Result<(), LogError> {
+        Err(LogError::Fatal(format!("this log cannot commit offsets for group `{group}`")))
+    }
     /// Offsets of partitions, in this order.
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError>;
     /// Gives up the records before these offsets.

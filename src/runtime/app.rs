@@ -34,6 +34,10 @@ pub enum FailureAction {
     /// Start the worker anew; its tasks go on from their last commit. A record that always fails
     /// will fail again.
     ReplaceWorker,
+    /// As `Close`, and every other process of the application does so too, within seconds. Those
+    /// end as failed. A process that is started afterwards runs.
+    #[doc(alias = "SHUTDOWN_APPLICATION")]
+    CloseAll,
 }
 
 /// Decides over a failed worker.
@@ -77,7 +81,8 @@ impl AppBuilder {
         self
     }
 
-    /// Called at each change of state, on the application's control thread.
+    /// Called at each change of state, on the application's control thread. A panic of it is logged
+    /// and changes nothing.
     pub fn on_state(
         mut self,
         listener: impl Fn(AppState, AppState) + Send + Sync + 'static,
@@ -86,7 +91,9 @@ impl AppBuilder {
         self
     }
 
-    /// Decides what becomes of the application when a worker fails. Default: it closes.
+    /// Decides what becomes of the application when a worker fails, by an error or by a panic of
+    /// the pipeline. It is called on the control thread; if it panics itself, the application
+    /// closes. Default: it closes.
     #[doc(alias = "setUncaughtExceptionHandler")]
     pub fn on_failure(
         mut self,
@@ -202,7 +209,8 @@ fn worker_count(config: &Config, layout: &Layout) -> usize {
 
 /// A running application: one process's share of it.
 ///
-/// The handle is usable from async code ([`ended`](Self::ended)) and from sync code alike. Dropping
+/// The handle is usable from async code ([`ended`](Self::ended),
+/// [`begin_close`](Self::begin_close)) and from sync code alike; neither needs a runtime. Dropping
 /// it closes the application without waiting.
 pub struct App {
     lifecycle: Arc<Lifecycle>,
@@ -265,10 +273,17 @@ impl App {
         self.own.send(Message::Request(Request::RemoveWorker));
     }
 
-    /// Commits and closes every task, leaves the group, and waits for it; false after the timeout,
-    /// while closing goes on.
-    pub fn close(&self, at_most: Duration) -> bool {
+    /// Begins to commit and close every task and to leave the group. What it returns ends with the
+    /// application; it need not be awaited.
+    pub fn begin_close(&self) -> Ended {
         self.own.send(Message::Request(Request::Close));
+        self.ended()
+    }
+
+    /// Commits and closes every task, leaves the group, and waits for it on this thread; false
+    /// after the timeout, while closing goes on. Async code has [`begin_close`](Self::begin_close).
+    pub fn close(&self, at_most: Duration) -> bool {
+        drop(self.begin_close());
         let has_ended = self.lifecycle.wait_until(AppState::is_terminal, at_most);
         if has_ended {
             let mut threads = self.threads.lock().expect("no panic while held");

@@ -50,6 +50,8 @@ pub(crate) enum Report {
     Lost { task: TaskId, backend: Option<Box<dyn Backend>> },
     /// These offsets are committed.
     Committed(Vec<(PartitionId, i64)>),
+    /// Another process has failed and closes all of the application.
+    CloseAsked,
     /// The worker cannot go on.
     Failed { worker: WorkerId, error: Error },
     /// The worker has closed its tasks and ended, as it was told.

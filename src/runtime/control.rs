@@ -9,6 +9,7 @@
 //! - What [`Rebalance`] counts as alive is in a hand, and it hears of each closing exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -287,6 +288,10 @@ impl Control {
                 self.closed(task, backend);
             }
             Report::Committed(offsets) => self.note_committed(offsets),
+            Report::CloseAsked => self.fail(Error::new(
+                ErrorKind::Fatal,
+                "another process of the application has failed and closes all of them",
+            )),
             Report::Failed { worker, error } => self.worker_failed(worker, error),
             Report::Stopped(worker) => self.join(worker),
         }
@@ -381,11 +386,15 @@ impl Control {
         self.meters.worker_failures.increment(1);
         tracing::error!(worker = worker.0, error = %error.without_content(), "a worker has failed");
         self.join(worker);
-        let action = (self.setup.on_failure)(&error);
+        let action = self.decide_on(&error);
         let replaced = match action {
             _ if self.is_stopping => Ok(()),
             FailureAction::ReplaceWorker => self.start_worker(worker),
             FailureAction::Close => Err(error),
+            FailureAction::CloseAll => {
+                self.setup.restorer.send(RestoreCommand::CloseAll);
+                Err(error)
+            }
         };
         if let Err(error) = replaced {
             self.fail(error);
@@ -395,6 +404,15 @@ impl Control {
         for task in orphans.map(|(task, _)| *task).collect::<Vec<_>>() {
             self.closed(task, None);
         }
+    }
+
+    /// What the user's handler says of a failed worker.
+    fn decide_on(&self, error: &Error) -> FailureAction {
+        let decide = || (self.setup.on_failure)(error);
+        catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| {
+            tracing::error!("the failure handler panicked; the application closes");
+            FailureAction::Close
+        })
     }
 
     fn join(&mut self, worker: WorkerId) {

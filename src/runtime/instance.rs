@@ -203,7 +203,7 @@ impl Instance {
                     let command = RestoreCommand::Close { task, backend };
                     self.to_restorer.send(command).expect("the restorer is held here");
                 }
-                Report::Closed { backend: None, .. } | Report::Stopped(_) => {}
+                Report::Closed { backend: None, .. } | Report::CloseAsked | Report::Stopped(_) => {}
                 Report::Committed(offsets) => self.purge(offsets),
             }
         }

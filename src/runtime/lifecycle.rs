@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::{Arc, Condvar, Mutex};
 use std::task::{Context, Poll, Waker};
@@ -97,8 +98,10 @@ impl Lifecycle {
         self.changed.notify_all();
         waiting.into_iter().for_each(Waker::wake);
         tracing::info!(?before, ?state, "application state");
-        if let Some(listener) = &self.listener {
-            listener(before, state);
+        if let Some(listener) = &self.listener
+            && catch_unwind(AssertUnwindSafe(|| listener(before, state))).is_err()
+        {
+            tracing::error!(?state, "the state listener panicked");
         }
     }
 
@@ -139,7 +142,9 @@ impl Future for Ended {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut shared = self.0.lock();
         if !shared.state.is_terminal() {
-            shared.waiting.push_back(cx.waker().clone());
+            if !shared.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
+                shared.waiting.push_back(cx.waker().clone());
+            }
             return Poll::Pending;
         }
         Poll::Ready(shared.error.clone().map_or(Ok(()), Err))

@@ -1,6 +1,7 @@
 //! When does it run? Workers, the control plane over them, and the handle that the user holds.
 
 pub(crate) mod app;
+pub(crate) mod close_all;
 pub(crate) mod command;
 pub(crate) mod control;
 pub(crate) mod instance;

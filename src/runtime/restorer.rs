@@ -29,6 +29,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{
     CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
 };
+use crate::runtime::close_all::CloseAll;
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
@@ -56,6 +57,8 @@ pub(crate) enum RestoreCommand {
     Close { task: TaskId, backend: Box<dyn Backend> },
     /// Give up records before these offsets: every reader has committed beyond them.
     Purge(Vec<(PartitionId, i64)>),
+    /// Tell every process of the application to close.
+    CloseAll,
     /// End.
     Stop,
 }
@@ -85,6 +88,7 @@ pub(crate) struct Restorer {
     events: Vec<LogEvent>,
     /// When the user was last told that the log does not answer.
     warned_at: Option<Instant>,
+    close_all: CloseAll,
 }
 
 /// Since when a task is ours.
@@ -116,6 +120,7 @@ impl Restorer {
             routes: HashMap::new(),
             events: Vec::new(),
             warned_at: None,
+            close_all: CloseAll::default(),
         }
     }
 
@@ -133,6 +138,9 @@ impl Restorer {
             return Next::Stop;
         }
         let now = self.setup.clock.instant();
+        if self.close_all.is_asked(&self.setup.environment, now) {
+            self.report(Report::CloseAsked);
+        }
         let is_due = |job: &Job| matches!(job, Job::Waiting { until, .. } if *until <= now);
         let due: Vec<TaskId> =
             self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(task, _)| *task).collect();
@@ -170,6 +178,7 @@ impl Restorer {
                 }
                 RestoreCommand::Close { task, backend } => self.close(task, Some(backend)),
                 RestoreCommand::Purge(before) => self.purge(&before),
+                RestoreCommand::CloseAll => self.close_all.ask(&self.setup.environment),
                 RestoreCommand::Stop => return false,
             }
         }

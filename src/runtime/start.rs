@@ -8,13 +8,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::config::{Config, ErrorPolicy, Orphans};
+use crate::config::{Config, Orphans};
 use crate::dsl::Topology;
 use crate::error::{BoxError, LogProblem, StartError, TopologyError, TopologyErrors};
 use crate::log::{Admin, LogError, NewTopic, TopicInfo};
 use crate::state::{MemoryBudget, StateDirectory};
 use crate::topology::{
-    Layout, Plan, changelog_topic, repartition_topic, topics_read, topics_written,
+    Layout, Plan, changelog_topic, dead_letter_topics, repartition_topic, topics_read,
+    topics_written,
 };
 
 /// What the checks have found.
@@ -162,7 +163,8 @@ impl<'a> Start<'a> {
 
     fn check_outputs(&mut self) {
         let read: BTreeSet<String> = topics_read(self.plan).into_iter().collect();
-        let dead_letters = dead_letter_topics(self.plan, self.config);
+        let dead_letters: BTreeSet<String> =
+            dead_letter_topics(self.plan, self.config).into_iter().collect();
         let mut written = topics_written(self.plan);
         for topic in dead_letters {
             if read.contains(&topic) {
@@ -275,17 +277,6 @@ impl<'a> Start<'a> {
             self.refuse(error);
         }
     }
-}
-
-fn dead_letter_topics(plan: &Plan, config: &Config) -> BTreeSet<String> {
-    let sources = plan.nodes().iter().filter_map(|node| node.source.as_ref());
-    let own = sources.filter_map(|source| source.on_error.as_ref());
-    let policies = [&config.on_decode_error, &config.on_process_error, &config.on_produce_error];
-    let topic = |policy: &ErrorPolicy| match policy {
-        ErrorPolicy::DeadLetter(topic) => Some(topic.to_string()),
-        ErrorPolicy::Fail | ErrorPolicy::Skip => None,
-    };
-    policies.into_iter().chain(own).filter_map(topic).collect()
 }
 
 /// The stores that leave something in the state directory.

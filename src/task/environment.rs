@@ -14,7 +14,7 @@ use crate::task::dead_letter::Policies;
 use crate::topic::OffsetReset;
 use crate::topology::{
     Node, NodeId, Plan, StoreSpec, Subtopology, TaskId, TopicRef, changelog_topic,
-    dead_letter_topics, repartition_topic, subtopologies, topics_written,
+    dead_letter_topics, repartition_topic, subtopologies, topics_read, topics_written,
 };
 
 /// What a task shares with the others of its application.
@@ -80,6 +80,15 @@ impl TaskEnvironment {
     pub(crate) fn with_metrics(mut self, metrics: Metrics) -> Self {
         self.metrics = metrics;
         self
+    }
+
+    pub(crate) fn application_id(&self) -> &str {
+        &self.application_id
+    }
+
+    /// The user's topics that are read, in order.
+    pub(crate) fn input_topics(&self) -> Vec<String> {
+        topics_read(&self.plan)
     }
 
     pub(crate) fn node_name(&self, node: NodeId) -> String {

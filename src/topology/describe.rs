@@ -6,7 +6,9 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use super::names::{changelog_topic, repartition_topic, topics_read, topics_written};
+use super::names::{
+    changelog_topic, close_all_group, repartition_topic, topics_read, topics_written,
+};
 use super::plan::{Node, NodeId, Plan, SinkSpec, TopicRef};
 use super::subtopology::{Subtopology, subtopologies};
 use crate::config::{Config, ErrorPolicy};
@@ -249,6 +251,7 @@ pub fn required_acls(plan: &Plan, config: &Config) -> Vec<Acl> {
         allow(Topic, &topic, false, &[Read, Write, Create, Describe]);
     }
     allow(Group, application_id, false, &[Read, Describe]);
+    allow(Group, &close_all_group(application_id), false, &[Read, Describe]);
     if config.is_exactly_once() {
         allow(TransactionalId, &format!("{application_id}-"), true, &[Write, Describe]);
     }
@@ -386,6 +389,8 @@ flowchart TD
                 "--operation Describe --topic lines",
                 "--operation Read --group app",
                 "--operation Describe --group app",
+                "--operation Read --group app.close-all",
+                "--operation Describe --group app.close-all",
                 "--operation Write --transactional-id app- --resource-pattern-type prefixed",
                 "--operation Describe --transactional-id app- --resource-pattern-type prefixed",
             ]

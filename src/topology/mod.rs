@@ -17,6 +17,7 @@ pub use copartition::PartitionCounts;
 pub(crate) use describe::dead_letter_topics;
 pub use describe::{Acl, AclOperation, AclResource, describe, mermaid, required_acls};
 pub use internal_topic::{Changelog, Layout, SourceTopic, SubtopologyLayout};
+pub(crate) use names::close_all_group;
 pub use names::{changelog_topic, check_names, repartition_topic, topics_read, topics_written};
 pub use plan::{
     Node, NodeId, Plan, RepartitionSpec, SinkSpec, SourceSpec, StoreKind, StoreSpec, TopicRef,

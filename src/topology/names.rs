@@ -13,6 +13,12 @@ use crate::error::{TopologyError, TopologyErrors};
 /// The longest name a topic can have.
 const TOPIC_NAME_MAX: usize = 249;
 
+/// The group beside the application's whose offsets tell all its processes to close. No topic's
+/// name begins with it and a `-`, as those of an application of that id would.
+pub(crate) fn close_all_group(application_id: &str) -> String {
+    format!("{application_id}.close-all")
+}
+
 /// The name of a store's changelog.
 pub fn changelog_topic(application_id: &str, store: &str) -> String {
     format!("{application_id}-{store}-changelog")

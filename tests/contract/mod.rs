@@ -71,6 +71,7 @@ macro_rules! contract_tests {
                 broker_side_assignment_moves_partitions_the_same_way;
             offsets:
                 nothing_is_committed_at_first
+                administration_commits_for_a_group_without_members
                 plain_commit_is_read_back
                 offsets_of_a_transaction_count_from_its_commit
                 offsets_of_an_aborted_transaction_never_count

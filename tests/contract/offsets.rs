@@ -11,6 +11,16 @@ pub(crate) fn nothing_is_committed_at_first(subject: &Subject) {
     assert_eq!(committed, [None, None]);
 }
 
+pub(crate) fn administration_commits_for_a_group_without_members(subject: &Subject) {
+    let partitions = subject.topic("t", 2);
+    let (admin, group) = (subject.log.admin(), subject.name("group"));
+    for offset in [3, 7] {
+        admin.commit(&group, &[at(partitions[0], offset)]).unwrap();
+        let committed = admin.committed_so_far(&group, &partitions).unwrap();
+        assert_eq!(committed, [Some(at(partitions[0], offset)), None]);
+    }
+}
+
 pub(crate) fn plain_commit_is_read_back(subject: &Subject) {
     let partitions = subject.topic("t", 2);
     let mut client = subject.plain();

@@ -10,6 +10,7 @@
 mod contract;
 
 mod aggregations;
+mod app;
 mod describe;
 mod errors;
 mod memory_contract;

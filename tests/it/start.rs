@@ -301,6 +301,10 @@ impl Admin for Refusing {
         self.allow(Call::Other)?.committed_so_far(group, partitions)
     }
 
+    fn commit(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), LogError> {
+        self.allow(Call::Other)?.commit(group, offsets)
+    }
+
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
         self.allow(Call::Other)?.offsets(wanted)
     }

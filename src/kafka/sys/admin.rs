@@ -131,6 +131,13 @@ pub(in crate::kafka) trait Administer {
         only_stable: bool,
         timeout: Duration,
     ) -> Result<Vec<Entry>, Fault>;
+    /// Commits offsets for a group without members; what became of each.
+    fn set_group_offsets(
+        &self,
+        group: &str,
+        offsets: &PartitionList,
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, Fault>;
     /// Gives up the records before these offsets; what became of each.
     fn delete_records(&self, before: &PartitionList, t: Duration) -> Result<Vec<Entry>, Fault>;
     /// The settings of topics, in this order.
@@ -141,6 +148,22 @@ pub(in crate::kafka) trait Administer {
     fn group_ids(&self, timeout: Duration) -> Result<Vec<String>, Fault>;
     /// How many partitions a topic has; none for a topic that does not exist.
     fn partition_count(&self, topic: &str, timeout: Duration) -> Result<Option<u32>, Fault>;
+}
+
+/// What a call says of a group.
+///
+/// # Safety
+///
+/// The group's result must live. Its error is the result's own, so it is copied and not freed.
+unsafe fn of_group(group: *const rd::rd_kafka_group_result_t) -> Result<Vec<Entry>, Fault> {
+    // SAFETY: the caller vouches for the result.
+    unsafe {
+        let error = rd::rd_kafka_group_result_error(group);
+        if !error.is_null() {
+            check(declared::rd_kafka_error_code(error))?;
+        }
+        Ok(PartitionList::copy_of(rd::rd_kafka_group_result_partitions(group)).entries())
+    }
 }
 
 impl Administer for Arc<Handle> {
@@ -210,8 +233,7 @@ impl Administer for Arc<Handle> {
             rd::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
         }
         let event = answer(&queue, timeout)?;
-        // SAFETY: the result and all in it live as long as the event; an error of a group is the
-        // result's own, so it is copied and not freed.
+        // SAFETY: the result and all in it live as long as the event.
         unsafe {
             let mut count = 0;
             let result = rd::rd_kafka_event_ListConsumerGroupOffsets_result(event.ptr());
@@ -220,11 +242,35 @@ impl Administer for Arc<Handle> {
             if count == 0 {
                 return Ok(Vec::new());
             }
-            let error = rd::rd_kafka_group_result_error(*groups);
-            if !error.is_null() {
-                check(declared::rd_kafka_error_code(error))?;
-            }
-            Ok(PartitionList::copy_of(rd::rd_kafka_group_result_partitions(*groups)).entries())
+            of_group(*groups)
+        }
+    }
+
+    fn set_group_offsets(
+        &self,
+        group: &str,
+        offsets: &PartitionList,
+        timeout: Duration,
+    ) -> Result<Vec<Entry>, Fault> {
+        let queue = Queue::new(self);
+        let options = Options::new(self, Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout);
+        let group = c_string(group);
+        // SAFETY: all that is passed lives; what is asked for is copied by the call.
+        unsafe {
+            let mut asked =
+                rd::rd_kafka_AlterConsumerGroupOffsets_new(group.as_ptr(), offsets.ptr());
+            let (list, options) = (&raw mut asked, options.options);
+            rd::rd_kafka_AlterConsumerGroupOffsets(self.ptr(), list, 1, options, queue.ptr());
+            rd::rd_kafka_AlterConsumerGroupOffsets_destroy(asked);
+        }
+        let event = answer(&queue, timeout)?;
+        // SAFETY: the result and all in it live as long as the event.
+        unsafe {
+            let mut count = 0;
+            let result = rd::rd_kafka_event_AlterConsumerGroupOffsets_result(event.ptr());
+            let groups =
+                rd::rd_kafka_AlterConsumerGroupOffsets_result_groups(result, &raw mut count);
+            if count == 0 { Ok(Vec::new()) } else { of_group(*groups) }
         }
     }
 

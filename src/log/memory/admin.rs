@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use super::Shared;
 use super::state::{BATCH_BYTES_MAX, State};
-use crate::log::{Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, TopicInfo};
+use crate::log::{
+    Admin, CommittedOffset, LogError, MemberToken, NewTopic, OffsetSpec, PartitionId, TopicInfo,
+};
 
 /// The administrative calls of the in-process log.
 pub(super) struct MemoryAdmin {
@@ -71,6 +73,17 @@ impl Admin for MemoryAdmin {
     ) -> Result<Vec<Option<CommittedOffset>>, LogError> {
         let committed = |state: &State, id| state.committed_so_far(group, id);
         Ok(self.shared.read(|state| partitions.iter().map(|id| committed(state, *id)).collect()))
+    }
+
+    fn commit(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), LogError> {
+        self.shared.change(|state| {
+            let nobody = MemberToken::default();
+            let checked = state.check_member(group, &nobody);
+            checked.map_err(|refused| LogError::Fatal(refused.to_string()))?;
+            let group = state.group_mut(group);
+            offsets.iter().for_each(|offset| group.store(offset.clone()));
+            Ok(())
+        })
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {

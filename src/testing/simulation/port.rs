@@ -242,6 +242,11 @@ impl Admin for FaultyAdmin {
         self.inner.committed_so_far(group, partitions)
     }
 
+    fn commit(&self, group: &str, offsets: &[CommittedOffset]) -> Result<(), LogError> {
+        self.port.ask()?;
+        self.inner.commit(group, offsets)
+    }
+
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
         self.port.ask()?;
         self.inner.offsets(wanted)
