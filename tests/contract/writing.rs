@@ -206,9 +206,9 @@ pub(crate) fn small_records_fill_no_batch_beyond_the_limit(subject: &Subject) {
     let config = ClientConfig { batch_bytes_max: 2_000, ..subject.config() };
     let mut client = subject.client(config);
     let value = "x".repeat(300);
-    let sent: Vec<EffectId> = (0..50)
-        .map(|_| client.client.send(partition, batch(&[&value, &value, &value, &value])))
-        .collect();
+    // Key and value are the same.
+    let sent: Vec<EffectId> =
+        (0..100).map(|_| client.client.send(partition, batch(&[&value, &value]))).collect();
     for effect in sent {
         client.done(effect);
     }
