@@ -244,3 +244,17 @@ impl Drop for Member {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_of_another_program_are_waited_out_but_not_for_ever() {
+        let at = |seconds| Instant::from_origin(Duration::from_secs(seconds));
+        let mut strangers = Strangers { met: None, patience: Duration::from_secs(90) };
+        assert!(!strangers.are_met(at(50)));
+        assert!(!strangers.are_met(at(139)));
+        assert!(strangers.are_met(at(140)));
+    }
+}
