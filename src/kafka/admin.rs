@@ -22,6 +22,10 @@ const POLLS_OF_NEW_TOPIC: u32 = 300;
 /// Time between two such questions.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long a first attempt to fence may take. While the cluster ends what the fenced one has left
+/// open it answers "later", and the library then waits for half a second: a new client asks sooner.
+const FENCE_PATIENCE: Duration = Duration::from_millis(100);
+
 const EARLIEST: i64 = -2;
 const LATEST: i64 = -1;
 /// What the broker answers where no record is as young as asked for, or nothing is committed.
@@ -234,8 +238,14 @@ impl Admin for KafkaAdmin {
 
     fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
         let owned = [("client.id", "millstream-fence"), ("transactional.id", transactional_id)];
-        let producer = Handle::new(Kind::Producer, &self.properties.writing(&owned))?;
-        producer.init_transactions(TIMEOUT).map_err(log_error)
+        let mut patience = FENCE_PATIENCE;
+        loop {
+            let producer = Handle::new(Kind::Producer, &self.properties.writing(&owned))?;
+            match producer.init_transactions(patience.min(TIMEOUT)) {
+                Err(fault) if is_late(&fault) && patience < TIMEOUT => patience *= 2,
+                answer => return answer.map_err(log_error),
+            }
+        }
     }
 }
 
@@ -293,6 +303,10 @@ fn distinct(wanted: &[(TopicPartition, i64)]) -> Vec<Round> {
         places.push(place);
     }
     rounds
+}
+
+fn is_late(fault: &Fault) -> bool {
+    fault.code == code!(RD_KAFKA_RESP_ERR__TIMED_OUT)
 }
 
 /// Whether the cluster is still about to make a topic known.

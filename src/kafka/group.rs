@@ -35,8 +35,16 @@ const CLOSE_POLLS_MAX: usize = 250;
 /// How many session timeouts long members of another program are waited out.
 const STRANGER_SESSIONS: u32 = 2;
 
+/// How long a static member waits for the session of its earlier life to end, which the broker
+/// alone knows, and how often it asks.
+const RELEASE_PATIENCE: Duration = Duration::from_secs(120);
+const RELEASE_POLL: Duration = Duration::from_millis(500);
+
 /// The member of a group.
 pub(super) struct Member {
+    config: MembershipConfig,
+    properties: Properties,
+    members: Members,
     queue: Queue,
     handle: Arc<Handle>,
     signal: Arc<Signal>,
@@ -45,6 +53,9 @@ pub(super) struct Member {
     /// A revocation that waits for its partitions to be given up.
     revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
     strangers: Strangers,
+    /// While the broker holds our instance id for an earlier life: since when, and when to ask
+    /// again.
+    unreleased: Option<(Instant, Instant)>,
 }
 
 /// Members that assign partitions by a protocol of their own, so that the group cannot be joined.
@@ -66,6 +77,28 @@ impl Strangers {
     }
 }
 
+/// An instance that has asked to be a member.
+type Joining = (Arc<Handle>, Queue, Arc<Standing>);
+
+fn begin_to_join(
+    config: &MembershipConfig,
+    properties: &Properties,
+    members: &Members,
+    signal: &Arc<Signal>,
+) -> Result<Joining, LogError> {
+    let owned = owned_properties(config);
+    let owned: Vec<_> = owned.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
+    let queue = Queue::consumer(&handle)
+        .ok_or_else(|| LogError::Fatal("the client has no group".into()))?
+        .raise(signal);
+    let mut topics = PartitionList::new();
+    config.topics.iter().for_each(|topic| topics.add_topic(topic));
+    handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
+    let standing = members.enter(&handle);
+    Ok((handle, queue, standing))
+}
+
 impl Member {
     /// Joins the group.
     pub(super) fn join(
@@ -74,32 +107,65 @@ impl Member {
         partitions: &Partitions,
         members: &Members,
     ) -> Result<Self, LogError> {
-        let owned = owned_properties(config);
-        let owned: Vec<_> = owned.iter().map(|(name, value)| (*name, value.as_str())).collect();
-        let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
         let signal = Arc::new(Signal::default());
-        let queue = Queue::consumer(&handle)
-            .ok_or_else(|| LogError::Fatal("the client has no group".into()))?
-            .raise(&signal);
-        let mut topics = PartitionList::new();
-        config.topics.iter().for_each(|topic| topics.add_topic(topic));
-        handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
-        let standing = members.enter(&handle);
+        let (handle, queue, standing) = begin_to_join(config, properties, members, &signal)?;
         let patience = config.session_timeout * STRANGER_SESSIONS;
-        let strangers = Strangers { met: None, patience };
-        let partitions = partitions.clone();
-        Ok(Self { queue, handle, signal, partitions, standing, revoking: None, strangers })
+        Ok(Self {
+            config: config.clone(),
+            properties: properties.clone(),
+            members: members.clone(),
+            queue,
+            handle,
+            signal,
+            partitions: partitions.clone(),
+            standing,
+            revoking: None,
+            unreleased: None,
+            strangers: Strangers { met: None, patience },
+        })
+    }
+
+    /// Asks again to be a member, with another instance: the one before is of no use any more.
+    fn rejoin_if_due(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
+        let Some((since, _)) = self.unreleased.filter(|(_, due)| now >= *due) else { return };
+        match begin_to_join(&self.config, &self.properties, &self.members, &self.signal) {
+            Ok((handle, queue, standing)) => {
+                (self.queue, self.handle, self.standing) = (queue, handle, standing);
+                self.unreleased = Some((since, now + RELEASE_PATIENCE));
+            }
+            Err(error) => events.push(GroupEvent::Failed(error.to_string())),
+        }
+    }
+
+    /// Whether the broker holds our instance id for an earlier life, and it is to be waited for.
+    fn waits_for_release(&mut self, now: Instant, fault: &Fault) -> bool {
+        let fatal = self.handle.fatal().map_or(0, |fatal| fatal.code);
+        let (since, _) = self.unreleased.unwrap_or((now, now));
+        let is_held =
+            [fault.code, fatal].contains(&code!(RD_KAFKA_RESP_ERR_UNRELEASED_INSTANCE_ID));
+        if !is_held || now.since(since) >= RELEASE_PATIENCE {
+            return false;
+        }
+        tracing::info!("the instance id is still in use; asking again until its session has ended");
+        self.unreleased = Some((since, now + RELEASE_POLL));
+        true
     }
 
     fn take_event(&mut self, event: &Event, now: Instant, events: &mut Vec<GroupEvent>) {
         match event.kind() {
-            EventKind::Rebalance => self.rebalance(event, events),
+            EventKind::Rebalance => {
+                self.unreleased = None;
+                self.rebalance(event, events);
+            }
             EventKind::Error => self.take_error(event.fault(), now, events),
             EventKind::Deliveries | EventKind::Other(_) => {}
         }
     }
 
     fn take_error(&mut self, fault: Fault, now: Instant, events: &mut Vec<GroupEvent>) {
+        if self.waits_for_release(now, &fault) {
+            return;
+        }
         let ends_membership = if fault.code == code!(RD_KAFKA_RESP_ERR_INCONSISTENT_GROUP_PROTOCOL)
         {
             self.strangers.are_met(now)
@@ -191,6 +257,7 @@ fn owned_properties(config: &MembershipConfig) -> Vec<(&'static str, String)> {
 
 impl Membership for Member {
     fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
+        self.rejoin_if_due(now, events);
         while let Some(event) = self.queue.poll(Duration::ZERO) {
             self.take_event(&event, now, events);
         }

@@ -130,7 +130,8 @@ impl Worker {
             self.report(Report::Stopped(self.setup.id));
             return Ok(Next::Stop);
         }
-        Ok(if processed > 0 { Next::Again } else { Next::Wait(self.time_to_next(now)) })
+        let is_more = processed > 0 || self.committer.is_waiting_for_a_turn();
+        Ok(if is_more { Next::Again } else { Next::Wait(self.time_to_next(now)) })
     }
 
     /// Sleeps until something may have happened.
@@ -188,6 +189,8 @@ impl Worker {
 
     fn start(&mut self, opened: OpenedTask) -> Result<()> {
         let id = opened.id;
+        let named: Vec<_> =
+            opened.inputs.iter().map(|input| input.metadata.writer.clone()).collect();
         assert!(!self.tasks.contains_key(&id), "a task is started once");
         let mut task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
         for queue in task.queues() {
@@ -195,7 +198,7 @@ impl Worker {
             self.client.read_from(queue.partition, queue.position());
         }
         if let Some(writer) = &self.setup.transactional_id {
-            task.claim(Arc::clone(writer));
+            task.claim(Arc::clone(writer), &named);
         }
         self.tasks.insert(id, task);
         tracing::info!(task = %id, "task running");

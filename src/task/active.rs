@@ -52,6 +52,8 @@ pub(crate) struct Task {
     is_dirty: bool,
     commit_requested: bool,
     claim: Claim,
+    /// Whether committed offsets named anyone when the task was opened.
+    is_named: bool,
     /// Since when the task has waited for an empty partition.
     idle_since: Option<Instant>,
     /// Records processed in all.
@@ -132,6 +134,7 @@ impl Task {
             is_dirty: false,
             commit_requested: false,
             claim: Claim::Unneeded,
+            is_named: false,
             idle_since: None,
             processed: 0,
         }
@@ -144,9 +147,16 @@ impl Task {
         self.is_dirty = true;
     }
 
-    /// Has the first commit name the transactional id under which the task writes. Until then the
-    /// task must not process anything.
-    pub(crate) fn claim(&mut self, writer: Arc<str>) {
+    /// Has the first commit name the transactional id under which the task writes, if the
+    /// committed offsets do not name it already: that is what `named` tells of each input. Until
+    /// then the task must not process anything.
+    pub(crate) fn claim(&mut self, writer: Arc<str>, named: &[Option<String>]) {
+        let is_ours = |named: &Option<String>| named.as_deref() == Some(&*writer);
+        self.is_named = named.iter().any(Option::is_some);
+        if self.is_named && named.iter().all(is_ours) {
+            self.claim = Claim::Held(writer);
+            return;
+        }
         self.claim = Claim::Wanted(writer);
         self.is_dirty = true;
     }
@@ -155,8 +165,9 @@ impl Task {
     pub(crate) fn release(&mut self) {
         match self.claim {
             Claim::Held(_) => self.is_dirty = true,
-            // A claim that is under way is taken back; one that is not is not made.
-            Claim::Wanted(_) => self.is_dirty = !self.is_dirty,
+            // A claim that is under way is taken back; one that is not is not made, and what was
+            // named before is named no more.
+            Claim::Wanted(_) => self.is_dirty = !self.is_dirty || self.is_named,
             Claim::Unneeded | Claim::Released => return,
         }
         self.claim = Claim::Released;

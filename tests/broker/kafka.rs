@@ -99,6 +99,26 @@ impl Broker {
         for result in results {
             result.unwrap_or_else(|(topic, code)| panic!("topic `{topic}`: {code}"));
         }
+        self.await_topic(name, partitions);
+    }
+
+    /// The controller has made the topic; the broker hears of it a moment later.
+    fn await_topic(&self, name: &str, partitions: i32) {
+        let client: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", self.bootstrap())
+            .create()
+            .expect("these settings make a client");
+        let deadline = Instant::now() + START_TIMEOUT;
+        let is_known = || {
+            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+            let topic = metadata.topics().first()?;
+            let is_led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
+            Some(is_led && i32::try_from(topic.partitions().len()) == Ok(partitions))
+        };
+        while is_known() != Some(true) {
+            assert!(Instant::now() < deadline, "topic `{name}` does not appear");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Deletes a topic.

@@ -99,9 +99,9 @@ impl Settings {
             .state_dir(&self.state_dir)
             .guarantee(self.guarantee)
             .workers(2)
-            .commit_interval(Duration::from_millis(100))
+            .commit_interval(super::COMMIT_INTERVAL)
             .session_timeout(self.session_timeout)
-            .heartbeat_interval(self.session_timeout / 5)
+            .heartbeat_interval(self.session_timeout / 10)
             .transaction_timeout(self.transaction_timeout)
             .group_protocol(self.protocol);
         let builder = match &self.instance {
@@ -149,7 +149,7 @@ fn topology(settings: &Settings) -> Topology {
 pub(crate) fn run() {
     let settings = Settings::of_environment();
     let mut signals = Signals::new([SIGTERM]).expect("SIGTERM can be handled");
-    tracing::subscriber::set_global_default(Lines::default()).expect("it is set once");
+    tracing::subscriber::set_global_default(Lines).expect("it is set once");
     std::thread::spawn(end_with_parent);
     let builder = App::builder(&topology(&settings), settings.config()).on_state(|_, state| {
         if state == AppState::Failed {

@@ -2,20 +2,21 @@
 
 use std::fmt::{Debug, Write as _};
 use std::io::Write as _;
-use std::time::Instant;
+use std::time::{Duration, SystemTime};
 
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
 
-/// Writes events; knows no spans.
+/// Writes events, each with the hour's seconds, so that processes can be compared; knows no
+/// spans.
 #[derive(Debug)]
-pub(crate) struct Lines(Instant);
+pub(crate) struct Lines;
 
-impl Default for Lines {
-    fn default() -> Self {
-        Self(Instant::now())
-    }
+/// Seconds since the last full hour.
+pub(crate) fn seconds_now() -> f64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or(Duration::ZERO).as_secs_f64() % 3_600.0
 }
 
 impl Subscriber for Lines {
@@ -35,7 +36,7 @@ impl Subscriber for Lines {
         let mut line = Line(String::new());
         event.record(&mut line);
         let (level, target) = (event.metadata().level(), event.metadata().target());
-        let at = self.0.elapsed().as_secs_f64();
+        let at = seconds_now();
         let _ = writeln!(std::io::stderr(), "{at:8.3} {level} {target}{}", line.0);
     }
 

@@ -26,13 +26,6 @@ pub(crate) struct Seen {
     pub(crate) at: Instant,
 }
 
-impl Seen {
-    /// Whether this process had a hand in it.
-    pub(crate) fn is_by(&self, process: &str) -> bool {
-        self.work.iter().any(|(_, by)| by == process)
-    }
-}
-
 #[derive(Debug, Default)]
 struct Shared {
     seen: Mutex<Vec<Seen>>,

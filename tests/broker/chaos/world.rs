@@ -1,9 +1,10 @@
 //! One application under attack: its processes, what goes in and what comes out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::fs;
 use std::path::PathBuf;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use millstream::Guarantee;
 use millstream::log::GroupProtocol;
@@ -13,9 +14,45 @@ use super::feeder::Feeder;
 use super::process::Process;
 use super::watcher::{
     Seen, TASKS, Watcher, assert_at_least_once, assert_exactly_once, effects, read_all, runners,
+    silences,
 };
 use super::{PARTITIONS, PATIENCE};
 use crate::kafka::Broker;
+
+/// A process that was taken away.
+#[derive(Debug)]
+pub(crate) struct Gone {
+    name: String,
+    /// What it ran.
+    tasks: BTreeSet<String>,
+    at: Instant,
+}
+
+/// Durations, in short.
+#[derive(Debug)]
+struct Spread {
+    count: usize,
+    median: Duration,
+    max: Duration,
+}
+
+impl Spread {
+    fn of(durations: impl Iterator<Item = Duration>) -> Self {
+        let mut all: Vec<_> = durations.collect();
+        all.sort_unstable();
+        let at = |index: usize| all.get(index).copied().unwrap_or_default();
+        let count = all.len();
+        Self { count, median: at(count / 2), max: at(count.saturating_sub(1)) }
+    }
+}
+
+impl fmt::Display for Spread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { count, median, max } = self;
+        let (median, max) = (median.as_secs_f64(), max.as_secs_f64());
+        write!(f, "median {median:.2} s, max {max:.2} s of {count}")
+    }
+}
 
 /// An application, its input and its output.
 #[derive(Debug)]
@@ -28,6 +65,8 @@ pub(crate) struct World {
     /// By name. A process that is started anew gets a new name.
     processes: BTreeMap<String, Process>,
     ended: Vec<Process>,
+    /// How long each task of each process that was taken away was without a result.
+    recoveries: Vec<Duration>,
 }
 
 impl World {
@@ -53,7 +92,8 @@ impl World {
         let feeder = Some(Feeder::start(broker, settings.input()));
         let watcher = Watcher::start(broker, &settings.output());
         let (processes, ended) = (BTreeMap::new(), Vec::new());
-        Self { settings, directory, feeder, watcher, processes, ended }
+        let recoveries = Vec::new();
+        Self { settings, directory, feeder, watcher, processes, ended, recoveries }
     }
 
     /// Starts a process of this name on the state of this machine.
@@ -81,22 +121,37 @@ impl World {
         self.processes.get_mut(name).expect("it was started")
     }
 
-    /// Kills a process; returns when.
-    pub(crate) fn kill_9(&mut self, name: &str) -> Instant {
+    /// Kills a process.
+    pub(crate) fn kill_9(&mut self, name: &str) -> Gone {
         let mut process = self.processes.remove(name).expect("it was started");
-        let now = Instant::now();
+        let gone = self.gone(name);
         process.kill_9();
         self.ended.push(process);
-        now
+        gone
     }
 
-    /// Ends a process in order; returns when it was asked to.
-    pub(crate) fn terminate(&mut self, name: &str) -> Instant {
+    /// Ends a process in order, and waits until it has ended.
+    pub(crate) fn terminate(&mut self, name: &str) -> Gone {
         let mut process = self.processes.remove(name).expect("it was started");
-        let now = Instant::now();
+        let gone = self.gone(name);
         process.terminate(PATIENCE);
         self.ended.push(process);
-        now
+        gone
+    }
+
+    /// Freezes a process.
+    pub(crate) fn freeze(&mut self, name: &str) -> Gone {
+        let gone = self.gone(name);
+        self.process(name).freeze();
+        gone
+    }
+
+    fn gone(&self, name: &str) -> Gone {
+        let seen = self.watcher.since(0);
+        let latest: BTreeMap<_, _> = seen.iter().flat_map(|seen| &seen.work).cloned().collect();
+        let is_its = |(_, by): &(String, String)| by == name;
+        let tasks = latest.into_iter().filter(is_its).map(|(task, _)| task).collect();
+        Gone { name: name.to_owned(), tasks, at: Instant::now() }
     }
 
     /// Waits until, from now on, every task is at work, in these processes alone, and in each of
@@ -122,26 +177,55 @@ impl World {
         start
     }
 
-    /// Waits until each task has had a result without the process that is gone since this moment,
-    /// and says how long that took.
-    pub(crate) fn recovered(&self, gone: &str, since: Instant) {
+    /// Waits until, from now on, these processes run the same number of tasks each, and none moves:
+    /// where the broker assigns, tasks move one by one.
+    pub(crate) fn await_even(&mut self, names: &[&str]) -> usize {
+        let share = TASKS / names.len();
+        let from = self.watcher.len();
+        let mut start = from;
+        let is_enough = |seen: &[Seen]| {
+            let runners = runners(&seen[start - from..]);
+            let run_by = |name: &str| runners.values().filter(|by| by.contains(name)).count();
+            if runners.values().any(|by| by.len() > 1) {
+                start = from + seen.len();
+                return false;
+            }
+            names.iter().all(|name| run_by(name) == share)
+        };
+        if !self.watcher.wait_until(PATIENCE, from, is_enough) {
+            let seen = self.watcher.since(start);
+            self.fail(&format!("{names:?} should share evenly: {:?}", runners(&seen)));
+        }
+        start
+    }
+
+    /// Waits until each task of a process that is gone has had a committed result elsewhere, and
+    /// says how long the slowest took.
+    pub(crate) fn recovered(&mut self, gone: &Gone) -> Duration {
         let mut first = BTreeMap::new();
         let is_enough = |seen: &[Seen]| {
             first.clear();
-            for result in seen.iter().filter(|seen| seen.at > since && !seen.is_by(gone)) {
-                for (task, _) in &result.work {
-                    first.entry(task.clone()).or_insert(result.at - since);
+            for result in seen.iter().filter(|seen| seen.at > gone.at) {
+                for (task, by) in &result.work {
+                    if gone.tasks.contains(task) && *by != gone.name {
+                        first.entry(task.clone()).or_insert(result.at - gone.at);
+                    }
                 }
             }
-            first.len() == TASKS
+            first.len() == gone.tasks.len()
         };
         if !self.watcher.wait_until(PATIENCE, 0, is_enough) {
-            self.fail(&format!("not every task is at work after the end of {gone}: {first:?}"));
+            let (name, tasks) = (&gone.name, &gone.tasks);
+            self.fail(&format!("not all of {tasks:?} are at work after {name}: {first:?}"));
         }
-        let seconds = first.values().map(|after| format!("{:.2}", after.as_secs_f64()));
-        let seconds = seconds.collect::<Vec<_>>().join(" ");
-        let name = &self.settings.application;
-        super::figure(&format!("{name}: first results after the end of {gone}, in s: {seconds}"));
+        let spread = Spread::of(first.values().copied());
+        let Gone { name, tasks, .. } = gone;
+        let application = &self.settings.application;
+        let text =
+            format!("{application}: {} tasks of {name} at work again: {spread}", tasks.len());
+        super::figure(&text);
+        self.recoveries.extend(first.into_values());
+        spread.max
     }
 
     /// Stops feeding, waits until everything has taken effect, ends the processes in order, and
@@ -169,7 +253,15 @@ impl World {
             self.terminate(&name);
         }
         self.check(&read_all(Broker::shared(), &self.settings.output()), total);
-        self.watcher.since(0)
+        let seen = self.watcher.since(0);
+        let name = &self.settings.application;
+        if !self.recoveries.is_empty() {
+            let spread = Spread::of(self.recoveries.iter().copied());
+            let gap = silences(&seen).into_values().max().unwrap_or_default();
+            let gap = gap.as_secs_f64();
+            super::figure(&format!("{name}: all recoveries: {spread}; longest gap {gap:.2} s"));
+        }
+        seen
     }
 
     fn check(&self, seen: &[Seen], total: u64) {
