@@ -7,6 +7,8 @@
 
 #![allow(dead_code, reason = "each benchmark uses a part")]
 
+use std::cell::Cell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use criterion::{BenchmarkGroup, SamplingMode, measurement::WallTime};
@@ -14,9 +16,11 @@ use millstream::log::{
     ClientConfig, HeadersView, Isolation, Log, LogClient, OffsetSpec, OpenBatch, PartitionId,
     TopicPartition,
 };
+use millstream::state::{MemoryBudget, StateDirectory};
 use millstream::testing::TopologyTestDriver;
 use millstream::time::{Clock, SystemClock};
-use millstream::{Data, Timestamp, Topic, Topology};
+use millstream::{Config, Data, Timestamp, Topic, Topology};
+use rustix::time::{ClockId, clock_gettime};
 
 /// About what arrives between two commits, 100 ms apart, at the speed that is aimed at.
 pub(crate) const RECORDS_PER_COMMIT: u64 = 400_000;
@@ -41,7 +45,20 @@ pub(crate) struct Pipeline {
 
 impl Pipeline {
     pub(crate) fn new(topology: &Topology) -> Self {
-        let mut driver = TopologyTestDriver::new(topology).manual_commit();
+        Self::driven_by(TopologyTestDriver::new(topology))
+    }
+
+    /// With a state directory below `scratch`: on disk if RocksDB is built in, else in memory.
+    pub(crate) fn with_state(topology: &Topology, scratch: &Scratch, memory_bytes: usize) -> Self {
+        let config = Config::builder("test", "in-process").memory_bytes(memory_bytes).build();
+        let budget = MemoryBudget::new(memory_bytes);
+        let directory = StateDirectory::open_with(&scratch.fresh(), "test", "bench", budget);
+        let driver = TopologyTestDriver::with_config(topology, config.expect("it is sound"));
+        Self::driven_by(driver.state_directory(directory.expect("a new directory is free")))
+    }
+
+    fn driven_by(driver: TopologyTestDriver) -> Self {
+        let mut driver = driver.manual_commit();
         driver.commit().expect("an empty pipeline commits");
         let writer = driver.log().client(ClientConfig {
             client_id: "bench".to_owned(),
@@ -87,6 +104,11 @@ impl Pipeline {
         timed(|| self.driver.commit().expect("nothing in a benchmark fails"))
     }
 
+    /// Processes what was filled in and commits nothing; returns how long that took.
+    pub(crate) fn process(&mut self) -> Duration {
+        timed(|| self.driver.advance(Duration::ZERO).expect("nothing in a benchmark fails"))
+    }
+
     /// Gives up the records of all topics, so that memory stays bounded.
     pub(crate) fn trim(&mut self) {
         let admin = self.driver.log().admin();
@@ -104,13 +126,54 @@ impl Pipeline {
 
 /// Processor time that this thread takes for something.
 pub(crate) fn timed(run: impl FnOnce()) -> Duration {
+    timed_by(ClockId::ThreadCPUTime, run)
+}
+
+/// Processor time that all threads take meanwhile: RocksDB has threads of its own.
+pub(crate) fn timed_with_background(run: impl FnOnce()) -> Duration {
+    timed_by(ClockId::ProcessCPUTime, run)
+}
+
+fn timed_by(clock: ClockId, run: impl FnOnce()) -> Duration {
     let time = || {
-        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        let time = clock_gettime(clock);
         Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
     };
     let begun = time();
     run();
     time().saturating_sub(begun)
+}
+
+/// A directory of this process's own, deleted when it is dropped.
+pub(crate) struct Scratch {
+    path: PathBuf,
+    used: Cell<u32>,
+}
+
+impl Scratch {
+    pub(crate) fn new() -> Self {
+        let path = std::env::temp_dir().join(format!("millstream-bench-{}", std::process::id()));
+        Self { path, used: Cell::new(0) }
+    }
+
+    /// A directory that was not handed out before.
+    fn fresh(&self) -> PathBuf {
+        self.used.set(self.used.get() + 1);
+        self.path.join(self.used.get().to_string())
+    }
+
+    /// Deletes what lies in directories that are not used any more.
+    pub(crate) fn empty(&self) {
+        if let Err(error) = std::fs::remove_dir_all(&self.path) {
+            assert_eq!(error.kind(), std::io::ErrorKind::NotFound, "{error}");
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        self.empty();
+    }
 }
 
 /// Measures the time per record of a pipeline into which `fill` appends that many records.

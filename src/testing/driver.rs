@@ -108,6 +108,13 @@ impl TopologyTestDriver {
         self
     }
 
+    /// Keeps state in this directory instead of in memory. Said before the first record.
+    #[must_use]
+    pub fn state_directory(mut self, directory: StateDirectory) -> Self {
+        self.directory = Arc::new(directory);
+        self
+    }
+
     /// Gives one topic its own number of partitions. Said before the first record.
     ///
     /// # Errors
