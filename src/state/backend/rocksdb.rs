@@ -16,9 +16,9 @@ use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    FlushOptions, IngestExternalFileOptions, LogLevel, Options, ReadOptions, SstFileWriter,
-    WriteBufferManager, WriteOptions,
+    BlockBasedIndexType, BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB,
+    DBCompressionType, FlushOptions, IngestExternalFileOptions, LogLevel, Options, ReadOptions,
+    SstFileWriter, WriteBufferManager, WriteOptions,
 };
 
 use super::{
@@ -305,7 +305,11 @@ fn options(caches: &SharedCaches) -> Options {
     table.set_block_cache(&caches.blocks);
     table.set_block_size(BLOCK_BYTES);
     table.set_bloom_filter(10.0, false);
+    // In parts, since the filter of a whole file is too large to come and go for one look-up.
+    table.set_partition_filters(true);
+    table.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
     table.set_cache_index_and_filter_blocks(true);
+    table.set_pin_top_level_index_and_filter(true);
     table.set_pin_l0_filter_and_index_blocks_in_cache(true);
     let mut options = Options::default();
     options.create_if_missing(true);
