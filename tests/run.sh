@@ -261,7 +261,8 @@ stage_conformance() {
 
 stage_broker() {
   [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
-  step cargo test --no-fail-fast --test broker
+  # What passed is shown, too: it tells how long recoveries took.
+  step cargo test --no-fail-fast --test broker -- --show-output
 }
 
 # Builds from the packed files alone, without default features, so that no C is compiled again.

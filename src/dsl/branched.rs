@@ -7,9 +7,8 @@ use std::sync::Arc;
 use crate::dsl::attach::{Port, SharedDraft};
 use crate::dsl::stream::KStream;
 use crate::error::BoxError;
-use crate::operator::branch::Branch;
+use crate::operator::branch::{Branch, Predicate};
 use crate::operator::build::Output;
-use crate::operator::filter::Predicate;
 use crate::record::Data;
 use crate::topology::{Node, NodeId};
 

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::error::Result;
+use crate::error::{BoxError, Result};
 use crate::operator::build::{Build, Output, TaskBuilder};
-use crate::operator::filter::Predicate;
 use crate::operator::push::{Cx, Edge, FailureStage, Push};
 use crate::record::{Data, Record};
 use crate::topology::NodeId;
+
+/// Decides over a record; an error goes to the processing policy.
+pub(crate) type Predicate<K, V> = Arc<dyn Fn(&K, &V) -> Result<bool, BoxError> + Send + Sync>;
 
 /// Factory. A record that no predicate accepts goes to `rest`, or ends where there is none.
 pub(crate) struct Branch<K, V> {
