@@ -40,10 +40,21 @@ pub(super) struct KafkaAdmin {
 }
 
 impl KafkaAdmin {
-    /// Administers the cluster that these properties name.
-    pub(super) fn new(properties: &Properties, partitions: &Partitions) -> Result<Self, LogError> {
-        let owned = [("client.id", "millstream-admin"), ("allow.auto.create.topics", "false")];
-        let handle = Handle::new(Kind::Producer, &properties.plain(&owned))?;
+    /// Administers the cluster that these properties name, for the application of this group.
+    pub(super) fn new(
+        group: &str,
+        properties: &Properties,
+        partitions: &Partitions,
+    ) -> Result<Self, LogError> {
+        // A consumer with a group, though it never joins: after a question that met a broker which
+        // is not the coordinator, librdkafka looks for its own group's, and crashes without one.
+        let owned = [
+            ("client.id", "millstream-admin"),
+            ("group.id", group),
+            ("enable.auto.commit", "false"),
+            ("allow.auto.create.topics", "false"),
+        ];
+        let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
         Ok(Self { handle, properties: properties.clone(), partitions: partitions.clone() })
     }
 

@@ -46,7 +46,7 @@ impl KafkaLog {
     pub fn connect(config: &Config) -> Result<Self, LogError> {
         let properties = Properties::of(config);
         let partitions = Partitions::default();
-        let admin = Arc::new(KafkaAdmin::new(&properties, &partitions)?);
+        let admin = Arc::new(KafkaAdmin::new(&config.application_id, &properties, &partitions)?);
         Ok(Self { properties, partitions, members: Members::default(), admin })
     }
 }

@@ -166,9 +166,10 @@ fn results_that_are_too_large_are_skipped_or_dead_lettered_and_small_ones_pass()
         let mut values: Vec<String> = (0..200).map(|n| format!("{n:0>300}")).collect();
         values.insert(50, "L".repeat(5_000));
         world.send(input, &values);
-        let policy = match is_kept {
-            true => ErrorPolicy::dead_letter(world.subject.name("dead")),
-            false => ErrorPolicy::Skip,
+        let policy = if is_kept {
+            ErrorPolicy::dead_letter(world.subject.name("dead"))
+        } else {
+            ErrorPolicy::Skip
         };
         let settings = world.settings().on_produce_error(policy);
         let app = world.start(&world.copying(OffsetReset::Earliest), settings);
@@ -217,7 +218,7 @@ fn compressed_batch_that_is_refused_names_topic_and_fix() {
     let out = world.subject.topic_with("out", 1, &[("max.message.bytes", "2000")])[0];
     // Compressed it is small enough, and the broker alone can tell.
     let small = "s".repeat(5_000);
-    world.send(input, &[small.clone()]);
+    world.send(input, std::slice::from_ref(&small));
     let settings = world.settings().client_property("compression.type", "zstd");
     let app = world.start(&world.copying(OffsetReset::Earliest), settings);
     assert_eq!(world.values_to(out, &small, &app), [small]);
@@ -253,4 +254,27 @@ fn topic_that_vanishes_while_it_is_read_stops_the_application_by_name() {
     let text = world.error(&app).to_string();
     assert!(text.contains(&name) && text.contains("create the topic again"), "{text}");
     assert!(app.close(PATIENCE));
+}
+
+/// The group that they watch is new, so that the first look at it often meets a broker that does
+/// not coordinate it yet; librdkafka once crashed there.
+#[test]
+fn one_process_closes_all_of_the_application() {
+    let mut world = World::new();
+    let inputs = world.subject.topic("in", 2);
+    let builder = StreamsBuilder::new();
+    builder.stream(&world.topic("in")).for_each(|_, value| assert!(value != "poison", "a bug"));
+    let topology = builder.build().expect("a valid pipeline");
+    let start = |process: &str| {
+        let settings = world.settings().state_dir(world.state.join(process));
+        let config = settings.build().expect("valid settings");
+        let app = App::builder(&topology, config).on_failure(|_| FailureAction::CloseAll);
+        app.start().expect("it starts")
+    };
+    let both = [start("1"), start("2")];
+    assert!(both.iter().all(|app| app.wait_until_running(PATIENCE)));
+    world.send(inputs[0], &["poison".to_owned()]);
+    let kinds = both.each_ref().map(|app| world.error(app).kind());
+    assert!(kinds.contains(&ErrorKind::Panic), "{kinds:?}");
+    assert!(both.iter().all(|app| app.close(PATIENCE)));
 }

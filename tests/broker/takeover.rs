@@ -8,6 +8,8 @@
 //! Nothing local is shared: each side finds in the topics what the other has left, and the
 //! directory of Kafka Streams, where it comes back, holds what it knew two parts ago.
 
+#![expect(clippy::print_stdout, reason = "how far the parts of a test have come is shown")]
+
 mod input;
 mod jvm;
 mod outcome;
