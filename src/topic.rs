@@ -153,7 +153,8 @@ impl<K: Data, V: Data> Topic<K, V> {
         self
     }
 
-    /// What happens to records of this topic that cannot be decoded or produced.
+    /// What happens where a record that is read from this topic cannot be decoded or processed, up
+    /// to the next repartition, and where a result cannot be written to it.
     /// Default: the application's policy.
     #[must_use]
     pub fn on_error(mut self, policy: ErrorPolicy) -> Self {

@@ -63,11 +63,8 @@ impl SharedDraft {
         topic_ref: TopicRef,
     ) -> Port<K, V> {
         let mut node = Node::new(kind);
-        node.source = Some(SourceSpec {
-            topic: topic_ref,
-            offset_reset: topic.offset_reset,
-            on_error: topic.on_error.clone(),
-        });
+        node.source = Some(SourceSpec { topic: topic_ref, offset_reset: topic.offset_reset });
+        node.on_error.clone_from(&topic.on_error);
         self.with(|draft| {
             let id = draft.plan.add(node, &[]);
             let output = Output::new(id);
@@ -126,18 +123,28 @@ impl<K: Data, V: Data> Port<K, V> {
         Port { draft: self.draft.clone(), output }
     }
 
+    /// Adds a sink that writes this topic of the user's.
+    pub(crate) fn write_to<SK: Data, SV: Data>(&self, topic: &Topic<SK, SV>)
+    where
+        Sink<SK, SV>: Build<K, V>,
+    {
+        let topic_ref = TopicRef::External(topic.name_shared());
+        let destination = Destination::Topic(topic_ref.clone());
+        let mut node = Node::new("KSTREAM-SINK");
+        node.sink = Some(SinkSpec::Topic(topic_ref));
+        node.on_error.clone_from(&topic.on_error);
+        self.sink(node, destination, (topic.key_codec(), topic.value_codec()));
+    }
+
     /// Adds a sink behind this output.
     pub(crate) fn sink<SK: Data, SV: Data>(
         &self,
-        kind: &'static str,
-        spec: SinkSpec,
+        node: Node,
         destination: Destination<SK, SV>,
         codecs: (SharedCodec<SK>, SharedCodec<SV>),
     ) where
         Sink<SK, SV>: Build<K, V>,
     {
-        let mut node = Node::new(kind);
-        node.sink = Some(spec);
         let node = self.draft.with(|draft| draft.plan.add(node, &[self.output.node()]));
         let (key, value) = codecs;
         self.output.attach(Arc::new(Sink { node, destination, key, value }));
@@ -154,7 +161,9 @@ impl<K: Data, V: Data> Port<K, V> {
         self.draft.with(|draft| draft.plan.add_repartition(spec));
         let sink = (Arc::clone(&codecs.0), Arc::clone(&codecs.1));
         let destination = Destination::Topic(topic_ref.clone());
-        self.sink("KSTREAM-SINK", SinkSpec::Topic(topic_ref.clone()), destination, sink);
+        let mut node = Node::new("KSTREAM-SINK");
+        node.sink = Some(SinkSpec::Topic(topic_ref.clone()));
+        self.sink(node, destination, sink);
         let topic = Topic::shared(name, codecs.0, codecs.1).offset_reset(OffsetReset::Earliest);
         self.draft.source("KSTREAM-SOURCE", &topic, topic_ref)
     }

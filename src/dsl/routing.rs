@@ -7,7 +7,7 @@ use crate::dsl::stream::KStream;
 use crate::operator::sink::Destination;
 use crate::record::Data;
 use crate::serde::{Canonical, Codec, Key, MessagePack, SharedCodec, Value};
-use crate::topology::{RepartitionSpec, SinkSpec};
+use crate::topology::{Node, RepartitionSpec, SinkSpec};
 
 /// How records travel through a repartition topic.
 pub struct Repartitioned<K, V> {
@@ -92,6 +92,8 @@ impl<K: Data, V: Data> KStream<K, V> {
     ) {
         let destination = Destination::Chosen(Arc::new(choose));
         let codecs: (SharedCodec<K>, SharedCodec<V>) = (Arc::new(key), Arc::new(value));
-        self.port.sink("KSTREAM-SINK", SinkSpec::Dynamic, destination, codecs);
+        let mut node = Node::new("KSTREAM-SINK");
+        node.sink = Some(SinkSpec::Dynamic);
+        self.port.sink(node, destination, codecs);
     }
 }

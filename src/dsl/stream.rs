@@ -10,11 +10,10 @@ use crate::error::BoxError;
 use crate::operator::filter::Filter;
 use crate::operator::flat_map::FlatMap;
 use crate::operator::map::Map;
-use crate::operator::sink::Destination;
 use crate::record::{Data, Record};
 use crate::serde::{Key, Value};
 use crate::topic::Topic;
-use crate::topology::{Node, SinkSpec, TopicRef};
+use crate::topology::Node;
 
 /// A typed, unbounded sequence of records: a handle on one node's output.
 ///
@@ -164,10 +163,7 @@ impl<K: Data, V: Data> KStream<K, V> {
 
     /// Writes the records to a topic.
     pub fn to(&self, topic: &Topic<K, V>) {
-        let topic_ref = TopicRef::External(topic.name_shared());
-        let destination = Destination::Topic(topic_ref.clone());
-        let codecs = (topic.key_codec(), topic.value_codec());
-        self.port.sink("KSTREAM-SINK", SinkSpec::Topic(topic_ref), destination, codecs);
+        self.port.write_to(topic);
     }
 
     /// Groups the records by the key they have.

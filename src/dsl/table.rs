@@ -8,11 +8,10 @@ use crate::dsl::attach::Port;
 use crate::dsl::options::Materialized;
 use crate::dsl::stream::KStream;
 use crate::operator::lookup::{BuildLookup, StoreLookup};
-use crate::operator::sink::Destination;
 use crate::operator::table_to_stream::{TableToStream, TableUpdates};
 use crate::record::{Change, Data};
 use crate::topic::Topic;
-use crate::topology::{Node, SinkSpec, TopicRef};
+use crate::topology::Node;
 
 /// The latest row of each key: a handle on a node that emits changes.
 #[must_use = "a table does nothing until it is read or written somewhere"]
@@ -68,9 +67,6 @@ impl<K: Data, V: Data> KTable<K, V> {
     /// [`SessionWindowedCodec`](crate::window::key::SessionWindowedCodec), or go by way of
     /// [`updates`](Self::updates) and a `map` to keys of your own.
     pub fn to(&self, topic: &Topic<K, V>) {
-        let topic_ref = TopicRef::External(topic.name_shared());
-        let destination = Destination::Topic(topic_ref.clone());
-        let codecs = (topic.key_codec(), topic.value_codec());
-        self.port.sink("KSTREAM-SINK", SinkSpec::Topic(topic_ref), destination, codecs);
+        self.port.write_to(topic);
     }
 }

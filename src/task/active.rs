@@ -335,9 +335,10 @@ impl Task {
         };
         let queue = &self.queues[index];
         for failure in failures {
+            let policies = &environment.policies;
             let (policy, stage) = match failure.stage {
-                FailureStage::Process => (&environment.policies.process, Stage::Process),
-                FailureStage::Produce => (&environment.policies.produce, Stage::Produce),
+                FailureStage::Process => (policies.processing(queue.topic()), Stage::Process),
+                FailureStage::Produce => (policies.producing(failure.node), Stage::Produce),
             };
             let node = Some(environment.node_name(failure.node));
             let (partition, error) = (&queue.name, failure.error);
@@ -416,7 +417,7 @@ impl Task {
             let node = environment.node_name(failure.node);
             let policy = match failure.stage {
                 FailureStage::Process => &environment.policies.process,
-                FailureStage::Produce => &environment.policies.produce,
+                FailureStage::Produce => environment.policies.producing(failure.node),
             };
             if *policy == crate::config::ErrorPolicy::Fail {
                 let message = "a timer or a flush failed, and the error policy is to fail";

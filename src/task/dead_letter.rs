@@ -9,6 +9,7 @@ use crate::config::ErrorPolicy;
 use crate::error::{BoxError, Error, ErrorKind, Result};
 use crate::log::{EncodedHeaders, RecordView, TopicPartition};
 use crate::operator::push::{Collector, OutRecord};
+use crate::topology::NodeId;
 
 /// What could not be done with a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -121,14 +122,30 @@ pub(crate) struct Policies {
     pub(crate) decode: ErrorPolicy,
     pub(crate) process: ErrorPolicy,
     pub(crate) produce: ErrorPolicy,
-    /// By source topic.
-    pub(crate) topics: Vec<(Arc<str>, ErrorPolicy)>,
+    /// Those of topics that are read.
+    pub(crate) read: Vec<(Arc<str>, ErrorPolicy)>,
+    /// Those of topics that are written, by sink.
+    pub(crate) written: Vec<(NodeId, ErrorPolicy)>,
 }
 
 impl Policies {
     /// The policy for records of this topic that cannot be decoded.
     pub(crate) fn decoding(&self, topic: &str) -> &ErrorPolicy {
-        let own = self.topics.iter().find(|(name, _)| &**name == topic);
-        own.map_or(&self.decode, |(_, policy)| policy)
+        self.own(topic).unwrap_or(&self.decode)
+    }
+
+    /// The policy for what cannot be done with a record of this topic.
+    pub(crate) fn processing(&self, topic: &str) -> &ErrorPolicy {
+        self.own(topic).unwrap_or(&self.process)
+    }
+
+    /// The policy for results that this sink cannot write.
+    pub(crate) fn producing(&self, sink: NodeId) -> &ErrorPolicy {
+        let own = self.written.iter().find(|(node, _)| *node == sink);
+        own.map_or(&self.produce, |(_, policy)| policy)
+    }
+
+    fn own(&self, topic: &str) -> Option<&ErrorPolicy> {
+        self.read.iter().find(|(name, _)| &**name == topic).map(|(_, policy)| policy)
     }
 }

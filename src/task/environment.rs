@@ -43,16 +43,20 @@ pub(crate) struct TaskEnvironment {
 impl TaskEnvironment {
     pub(crate) fn new(config: &Config, plan: &Plan, catalog: Arc<Catalog>) -> Self {
         let application_id = config.application_id.clone();
-        let own =
-            plan.nodes().iter().filter_map(|node| node.source.as_ref()).filter_map(|source| {
-                let policy = source.on_error.clone()?;
-                Some((source.topic.resolve(&application_id), policy))
-            });
+        let of_source = |node: &Node| {
+            let source = node.source.as_ref()?;
+            Some((source.topic.resolve(&application_id), node.on_error.clone()?))
+        };
+        let of_sink = |node: &Node| {
+            node.sink.as_ref()?;
+            Some((node.id, node.on_error.clone()?))
+        };
         let policies = Policies {
             decode: config.on_decode_error.clone(),
             process: config.on_process_error.clone(),
             produce: config.on_produce_error.clone(),
-            topics: own.collect(),
+            read: plan.nodes().iter().filter_map(of_source).collect(),
+            written: plan.nodes().iter().filter_map(of_sink).collect(),
         };
         let live_bytes = MemoryBudget::of(config).live_bytes();
         Self {

@@ -262,9 +262,9 @@ pub fn required_acls(plan: &Plan, config: &Config) -> Vec<Acl> {
 
 /// The topics that failed records may go to.
 pub(crate) fn dead_letter_topics(plan: &Plan, config: &Config) -> Vec<String> {
-    let sources = plan.nodes().iter().filter_map(|node| node.source.as_ref()?.on_error.as_ref());
+    let of_topics = plan.nodes().iter().filter_map(|node| node.on_error.as_ref());
     let policies = [&config.on_decode_error, &config.on_process_error, &config.on_produce_error];
-    sources
+    of_topics
         .chain(policies)
         .filter_map(|policy| match policy {
             ErrorPolicy::DeadLetter(topic) => Some(topic.to_string()),

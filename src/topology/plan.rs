@@ -43,8 +43,6 @@ pub struct SourceSpec {
     pub topic: TopicRef,
     /// Where reading begins if nothing is committed.
     pub offset_reset: OffsetReset,
-    /// What happens to records that cannot be decoded; `None` is the application's policy.
-    pub on_error: Option<ErrorPolicy>,
 }
 
 /// What a sink writes.
@@ -118,6 +116,8 @@ pub struct Node {
     pub source: Option<SourceSpec>,
     /// Present on sinks.
     pub sink: Option<SinkSpec>,
+    /// Of a source or sink: what happens to records that fail; `None` is the application's policy.
+    pub on_error: Option<ErrorPolicy>,
     /// Whether a record may leave it with another key than it came with.
     pub changes_key: bool,
     /// Whether records of its inputs meet by key, so that their topics must be co-partitioned.
@@ -135,6 +135,7 @@ impl Node {
             stores: Vec::new(),
             source: None,
             sink: None,
+            on_error: None,
             changes_key: false,
             copartitioned: false,
         }

@@ -22,7 +22,7 @@ impl Sample {
     pub(super) fn read(&mut self, topic: TopicRef) -> NodeId {
         let mut node = Node::new("KSTREAM-SOURCE");
         let offset_reset = OffsetReset::Earliest;
-        node.source = Some(SourceSpec { topic, offset_reset, on_error: None });
+        node.source = Some(SourceSpec { topic, offset_reset });
         self.plan.add(node, &[])
     }
 

@@ -1,6 +1,5 @@
 //! Does each policy do what it says for each kind of failure, and does no log show a record?
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
@@ -41,13 +40,18 @@ impl Codec<String> for Picky {
     }
 }
 
-/// The same steps for the same kinds of records, on two topics that may have policies of their own.
 fn picky(own: Option<ErrorPolicy>) -> Topology {
-    let mut first = Topic::<String, String>::new("first", Canonical, Picky);
-    if let Some(own) = own {
-        first = first.on_error(own);
-    }
-    let second = Topic::<String, String>::new("second", Canonical, Picky);
+    picky_at(own, None)
+}
+
+/// The same steps for the same kinds of records, read from two topics and written to a third. The
+/// first and the third may have policies of their own.
+fn picky_at(own: Option<ErrorPolicy>, written: Option<ErrorPolicy>) -> Topology {
+    let topic = |name: &'static str, own: Option<ErrorPolicy>| {
+        let topic = Topic::<String, String>::new(name, Canonical, Picky);
+        if let Some(own) = own { topic.on_error(own) } else { topic }
+    };
+    let (first, second, out) = (topic("first", own), topic("second", None), topic("out", written));
     let builder = StreamsBuilder::new();
     let step = |_: &String, value: String| {
         assert!(!value.starts_with("panic"), "a bug shows {value}");
@@ -57,7 +61,6 @@ fn picky(own: Option<ErrorPolicy>) -> Topology {
             Ok(value)
         }
     };
-    let out = Topic::<String, String>::new("out", Canonical, Picky);
     builder.stream(&first).try_map_values_with_key(step).to(&out);
     builder.stream(&second).try_map_values_with_key(step).to(&out);
     builder.build().expect("a valid pipeline")
@@ -225,17 +228,18 @@ fn each_kind_of_failure_has_its_own_policy() {
 #[test]
 fn a_topic_may_have_a_policy_of_its_own() {
     let own = Some(ErrorPolicy::dead_letter("own-dead"));
-    let by_topic = ["first", "second"].map(|topic| {
+    let sent = |topology: &Topology, topic: &str| {
         let scratch = ScratchDir::new();
         let settings = settings(&scratch).on_error(ErrorPolicy::dead_letter("dead"));
-        let log = run(&picky(own.clone()), settings, topic);
-        (topic, ["own-dead", "dead"].map(|dead| kinds(&log, dead)))
-    });
-    let by_topic = BTreeMap::from(by_topic);
+        let log = run(topology, settings, topic);
+        ["own-dead", "dead"].map(|dead| kinds(&log, dead))
+    };
     let all = ["decode", "process", "produce"].map(str::to_owned).to_vec();
-    // The topic's own policy is about reading it.
-    assert_eq!(by_topic["first"], [vec!["decode".to_owned()], all[1..].to_vec()]);
-    assert_eq!(by_topic["second"], [vec![], all]);
+    let (reading, writing) = (all[..2].to_vec(), all[2..].to_vec());
+    let read = picky_at(own.clone(), None);
+    assert_eq!(sent(&read, "first"), [reading.clone(), writing.clone()]);
+    assert_eq!(sent(&read, "second"), [vec![], all]);
+    assert_eq!(sent(&picky_at(None, own), "first"), [writing, reading]);
 }
 
 /// Every line that is logged while the tests run, above the level of trace.
