@@ -10,6 +10,8 @@
 //! - Stream time never goes back.
 //! - Between `prepare_commit` and `settle` of one commit there is no second `prepare_commit`.
 
+mod failures;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
 use crate::operator::build::{FinalResults, TaskParts};
 use crate::operator::punctuation::{Due, PunctuationType};
-use crate::operator::push::{Cx, DropCounts, Failure, FailureStage, Origin, OutRecord};
+use crate::operator::push::{Cx, DropCounts, Failure, Origin, OutRecord};
 use crate::state::{SharedBackend, StoreIndex, WriteBatch};
 use crate::task::dead_letter::{Refused, RefusedCounts, Stage, refuse};
 use crate::task::environment::TaskEnvironment;
@@ -321,39 +323,6 @@ impl Task {
         self.punctuate(outbox, now, PunctuationType::StreamTime)
     }
 
-    /// Applies the policies to what failed while one source record was processed.
-    #[cold]
-    fn settle_failures(&mut self, outbox: &mut Outbox, index: usize, offset: i64) -> Result<()> {
-        let mut failures = std::mem::take(&mut self.failures);
-        failures.dedup_by_key(|failure| failure.node);
-        let environment = Arc::as_ref(&self.environment);
-        let mut collector = TaskOutbox {
-            outbox,
-            targets: &mut self.targets,
-            environment,
-            partition: self.id.partition,
-        };
-        let queue = &self.queues[index];
-        for failure in failures {
-            let policies = &environment.policies;
-            let (policy, stage) = match failure.stage {
-                FailureStage::Process => (policies.processing(queue.topic()), Stage::Process),
-                FailureStage::Produce => (policies.producing(failure.node), Stage::Produce),
-            };
-            let node = Some(environment.node_name(failure.node));
-            let (partition, error) = (&queue.name, failure.error);
-            let counts = &mut self.refused;
-            let refused = queue.with_record(offset, |view| {
-                let failed = Refused { partition, view, error, stage, node };
-                refuse(policy, failed, &mut collector, counts)
-            });
-            refused.unwrap_or_else(|| {
-                Err(Error::new(ErrorKind::Bug, "the record that failed is not there any more"))
-            })?;
-        }
-        Ok(())
-    }
-
     /// Fires the timers of one kind that are due, one after the other: each may set or cancel
     /// others.
     pub(crate) fn punctuate(
@@ -413,22 +382,7 @@ impl Task {
             commit_requested: &mut self.commit_requested,
         };
         run(&mut cx)?;
-        for failure in self.failures.drain(..) {
-            let node = environment.node_name(failure.node);
-            let policy = match failure.stage {
-                FailureStage::Process => &environment.policies.process,
-                FailureStage::Produce => environment.policies.producing(failure.node),
-            };
-            if *policy == crate::config::ErrorPolicy::Fail {
-                let message = "a timer or a flush failed, and the error policy is to fail";
-                let error = Error::new(ErrorKind::Data, message).caused_by_record(failure.error);
-                return Err(error.at_node(node));
-            }
-            self.refused.skipped[failure.stage as usize + 1] += 1;
-            tracing::warn!(node, "result of a timer or flush dropped");
-            tracing::trace!(node, error = %failure.error, "why it was dropped");
-        }
-        Ok(())
+        self.settle_outside()
     }
 
     /// Whether the next commit has anything to carry for this task.
