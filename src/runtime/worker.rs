@@ -189,8 +189,7 @@ impl Worker {
 
     fn start(&mut self, opened: OpenedTask) -> Result<()> {
         let id = opened.id;
-        let named: Vec<_> =
-            opened.inputs.iter().map(|input| input.metadata.writer.clone()).collect();
+        let is_named = opened.inputs.iter().any(|input| input.metadata.writer.is_some());
         assert!(!self.tasks.contains_key(&id), "a task is started once");
         let mut task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
         for queue in task.queues() {
@@ -198,7 +197,7 @@ impl Worker {
             self.client.read_from(queue.partition, queue.position());
         }
         if let Some(writer) = &self.setup.transactional_id {
-            task.claim(Arc::clone(writer), &named);
+            task.claim(Arc::clone(writer), is_named);
         }
         self.tasks.insert(id, task);
         tracing::info!(task = %id, "task running");

@@ -149,16 +149,11 @@ impl Task {
         self.is_dirty = true;
     }
 
-    /// Has the first commit name the transactional id under which the task writes, if the
-    /// committed offsets do not name it already: that is what `named` tells of each input. Until
-    /// then the task must not process anything.
-    pub(crate) fn claim(&mut self, writer: Arc<str>, named: &[Option<String>]) {
-        let is_ours = |named: &Option<String>| named.as_deref() == Some(&*writer);
-        self.is_named = named.iter().any(Option::is_some);
-        if self.is_named && named.iter().all(is_ours) {
-            self.claim = Claim::Held(writer);
-            return;
-        }
+    /// Has the first commit name the transactional id under which the task writes. Until then the
+    /// task must not process anything. `is_named` is whether the committed offsets name anyone: a
+    /// task that is opened again where it ran claims anew, since what it lost may still end.
+    pub(crate) fn claim(&mut self, writer: Arc<str>, is_named: bool) {
+        self.is_named = is_named;
         self.claim = Claim::Wanted(writer);
         self.is_dirty = true;
     }

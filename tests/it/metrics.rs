@@ -311,7 +311,8 @@ fn levels_follow_a_running_application() {
     counted(&log, 50);
     let sum = |name: &str| recorder.sum(name, &[]);
     let settles = || {
-        recorder.sum("millstream_store_rows", &[("store", "in-all")]) == 1.0
+        // On disk the number is an estimate, which counts a row's latest versions too.
+        recorder.sum("millstream_store_rows", &[("store", "in-all")]) >= 1.0
             && sum("millstream_store_cached_keys") == 2.0
             && sum("millstream_store_bytes") > 0.0
             && sum("millstream_tasks") == 2.0

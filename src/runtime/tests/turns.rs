@@ -220,6 +220,8 @@ fn a_task_that_is_opened_again_where_it_ran_is_given_up_in_order() {
     process.start(task("1_0"));
     process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
     process.worker.abandon_all();
+    // With the report its files are free again.
+    process.turn_until(|_| {}, |report| matches!(report, Report::Lost { .. }).then_some(()));
     let opened = process.open(task("1_0"));
     let taken = process.parts.taken_ids.lock().unwrap().first().cloned();
     assert_eq!(opened.inputs[0].metadata.writer.as_deref(), taken.as_deref());
