@@ -89,9 +89,6 @@ pub(crate) struct Control {
     hands: BTreeMap<TaskId, Hand>,
     /// Tasks that were told to close, so that none of them is handed to a worker any more.
     closing: BTreeSet<TaskId>,
-    /// Tasks that ended by themselves and are opened again: the log still names us beside their
-    /// offsets, so that whoever takes them next would end what we are writing.
-    reopening: BTreeSet<TaskId>,
     workers: BTreeMap<WorkerId, RunningWorker>,
     /// The next worker's number; numbers are not used twice, but by a replacement.
     next_worker: u32,
@@ -110,7 +107,6 @@ impl Control {
             setup,
             hands: BTreeMap::new(),
             closing: BTreeSet::new(),
-            reopening: BTreeSet::new(),
             workers: BTreeMap::new(),
             next_worker: 0,
             purge: BTreeMap::new(),
@@ -246,9 +242,6 @@ impl Control {
     fn open(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>, is_anew: bool) {
         let before = self.hands.insert(task, Hand::Restorer);
         assert!(before.is_none(), "a task is opened only where it is in no hand");
-        if !is_anew && self.setup.parts.config.is_exactly_once() {
-            self.reopening.insert(task);
-        }
         self.setup.restorer.send(RestoreCommand::Open { task, backend, is_anew });
     }
 
@@ -271,10 +264,7 @@ impl Control {
 
     fn close_task(&mut self, task: TaskId, command: Command) {
         self.closing.insert(task);
-        let is_orderly = matches!(command, Command::Close(_));
         match self.hands.get(&task) {
-            // It is closed once it is open, with a commit that names us no more.
-            Some(Hand::Restorer) if is_orderly && self.reopening.contains(&task) => {}
             Some(Hand::Restorer) => self.setup.restorer.send(RestoreCommand::Cancel(task)),
             Some(Hand::Worker(worker)) => self.tell(*worker, command),
             None => {}
@@ -311,14 +301,10 @@ impl Control {
     fn hand_on(&mut self, opened: Box<OpenedTask>) {
         let task = opened.id;
         let worker = self.place_for(task);
-        let (is_closing, is_named) = (self.closing.contains(&task), self.reopening.remove(&task));
-        match worker.filter(|_| !is_closing || is_named) {
+        match worker.filter(|_| !self.closing.contains(&task)) {
             Some(worker) => {
                 self.hands.insert(task, Hand::Worker(worker));
                 self.tell(worker, Command::Start(opened));
-                if is_closing {
-                    self.tell(worker, Command::Close(task));
-                }
             }
             None => self.closed(task, Some(opened.backend)),
         }
@@ -327,7 +313,6 @@ impl Control {
     /// A task is in no one's hands any more.
     fn closed(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>) {
         self.closing.remove(&task);
-        self.reopening.remove(&task);
         if self.hands.remove(&task).is_none() {
             return;
         }
@@ -483,7 +468,7 @@ impl Control {
             return;
         }
         let is_running = self.hands.values().all(|hand| matches!(hand, Hand::Worker(_)));
-        let has_joined = self.setup.membership.token().generation > 0;
+        let has_joined = !self.setup.membership.token().member_id.is_empty();
         let state =
             if is_running && has_joined { AppState::Running } else { AppState::Rebalancing };
         if self.setup.lifecycle.state() != state {

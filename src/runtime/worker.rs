@@ -130,8 +130,7 @@ impl Worker {
             self.report(Report::Stopped(self.setup.id));
             return Ok(Next::Stop);
         }
-        let is_more = processed > 0 || self.committer.is_waiting_for_a_turn();
-        Ok(if is_more { Next::Again } else { Next::Wait(self.time_to_next(now)) })
+        Ok(if processed > 0 { Next::Again } else { Next::Wait(self.time_to_next(now)) })
     }
 
     /// Sleeps until something may have happened.
@@ -189,7 +188,6 @@ impl Worker {
 
     fn start(&mut self, opened: OpenedTask) -> Result<()> {
         let id = opened.id;
-        let is_named = opened.inputs.iter().any(|input| input.metadata.writer.is_some());
         assert!(!self.tasks.contains_key(&id), "a task is started once");
         let mut task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
         for queue in task.queues() {
@@ -197,7 +195,7 @@ impl Worker {
             self.client.read_from(queue.partition, queue.position());
         }
         if let Some(writer) = &self.setup.transactional_id {
-            task.claim(Arc::clone(writer), is_named);
+            task.claim(Arc::clone(writer));
         }
         self.tasks.insert(id, task);
         tracing::info!(task = %id, "task running");

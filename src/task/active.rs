@@ -54,8 +54,6 @@ pub(crate) struct Task {
     is_dirty: bool,
     commit_requested: bool,
     claim: Claim,
-    /// Whether committed offsets named anyone when the task was opened.
-    is_named: bool,
     /// Since when the task has waited for an empty partition.
     idle_since: Option<Instant>,
     /// Records processed in all.
@@ -136,7 +134,6 @@ impl Task {
             is_dirty: false,
             commit_requested: false,
             claim: Claim::Unneeded,
-            is_named: false,
             idle_since: None,
             processed: 0,
         }
@@ -150,10 +147,8 @@ impl Task {
     }
 
     /// Has the first commit name the transactional id under which the task writes. Until then the
-    /// task must not process anything. `is_named` is whether the committed offsets name anyone: a
-    /// task that is opened again where it ran claims anew, since what it lost may still end.
-    pub(crate) fn claim(&mut self, writer: Arc<str>, is_named: bool) {
-        self.is_named = is_named;
+    /// task must not process anything.
+    pub(crate) fn claim(&mut self, writer: Arc<str>) {
         self.claim = Claim::Wanted(writer);
         self.is_dirty = true;
     }
@@ -162,9 +157,8 @@ impl Task {
     pub(crate) fn release(&mut self) {
         match self.claim {
             Claim::Held(_) => self.is_dirty = true,
-            // A claim that is under way is taken back; one that is not is not made, and what was
-            // named before is named no more.
-            Claim::Wanted(_) => self.is_dirty = !self.is_dirty || self.is_named,
+            // A claim that is under way is taken back; one that is not is not made.
+            Claim::Wanted(_) => self.is_dirty = !self.is_dirty,
             Claim::Unneeded | Claim::Released => return,
         }
         self.claim = Claim::Released;

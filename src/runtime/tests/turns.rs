@@ -215,23 +215,6 @@ fn a_transaction_that_a_dead_owner_has_left_open_is_ended_by_the_next_owner() {
 }
 
 #[test]
-fn a_task_that_is_opened_again_where_it_ran_is_given_up_in_order() {
-    let mut process = Process::new();
-    process.start(task("1_0"));
-    process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
-    process.worker.abandon_all();
-    // With the report its files are free again.
-    process.turn_until(|_| {}, |report| matches!(report, Report::Lost { .. }).then_some(()));
-    let opened = process.open(task("1_0"));
-    let taken = process.parts.taken_ids.lock().unwrap().first().cloned();
-    assert_eq!(opened.inputs[0].metadata.writer.as_deref(), taken.as_deref());
-    process.to_worker.send(Command::Start(Box::new(opened))).unwrap();
-    process.to_worker.send(Command::Close(task("1_0"))).unwrap();
-    process.turn_until(|_| {}, |report| matches!(report, Report::Closed { .. }).then_some(()));
-    assert_eq!(process.open(task("1_0")).inputs[0].metadata.writer, None);
-}
-
-#[test]
 fn a_task_that_was_given_up_in_order_names_no_owner() {
     let mut process = Process::new();
     process.start(task("1_0"));
