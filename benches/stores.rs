@@ -15,7 +15,7 @@ mod common;
 use std::hint::black_box;
 use std::time::Duration;
 
-use common::{Line, Pipeline, Scratch};
+use common::{Line, Pipeline, Scratch, by_commit};
 use criterion::{BenchmarkGroup, Criterion, SamplingMode, measurement::WallTime};
 use millstream::processor::{KeyValueStore, Processor, ProcessorContext};
 use millstream::{
@@ -90,28 +90,6 @@ impl Keys {
     }
 }
 
-/// Measures the time per record of what `run` does for so many records.
-fn per_record(
-    group: &mut BenchmarkGroup<'_, WallTime>,
-    name: String,
-    pipeline: &mut Pipeline,
-    mut run: impl FnMut(&mut Pipeline, u64) -> Duration,
-) {
-    group.bench_function(name, |bencher| {
-        bencher.iter_custom(|records| {
-            let mut taken = Duration::ZERO;
-            let mut left = records;
-            while left > 0 {
-                let count = left.min(RECORDS_PER_COMMIT);
-                taken += run(pipeline, count);
-                pipeline.trim();
-                left -= count;
-            }
-            taken
-        });
-    });
-}
-
 fn bench_with(group: &mut BenchmarkGroup<'_, WallTime>, cache: &str, memory_bytes: usize) {
     let scratch = Scratch::new();
     let mut pipeline = Pipeline::with_state(&topology(), &scratch, memory_bytes);
@@ -121,21 +99,39 @@ fn bench_with(group: &mut BenchmarkGroup<'_, WallTime>, cache: &str, memory_byte
         pipeline.run();
         pipeline.trim();
     }
-    per_record(group, format!("get, {cache}"), &mut pipeline, |pipeline, count| {
-        keys.get(pipeline, count);
-        pipeline.run()
-    });
-    per_record(group, format!("put, {cache}"), &mut pipeline, |pipeline, count| {
-        keys.put(pipeline, count);
-        let taken = pipeline.process();
-        pipeline.run();
-        taken
-    });
-    per_record(group, format!("commit, {cache}"), &mut pipeline, |pipeline, count| {
-        keys.put(pipeline, count);
-        pipeline.process();
-        pipeline.run()
-    });
+    by_commit(
+        group,
+        &format!("get, {cache}"),
+        &mut pipeline,
+        RECORDS_PER_COMMIT,
+        |pipeline, count| {
+            keys.get(pipeline, count);
+            pipeline.run()
+        },
+    );
+    by_commit(
+        group,
+        &format!("put, {cache}"),
+        &mut pipeline,
+        RECORDS_PER_COMMIT,
+        |pipeline, count| {
+            keys.put(pipeline, count);
+            let taken = pipeline.process();
+            pipeline.run();
+            taken
+        },
+    );
+    by_commit(
+        group,
+        &format!("commit, {cache}"),
+        &mut pipeline,
+        RECORDS_PER_COMMIT,
+        |pipeline, count| {
+            keys.put(pipeline, count);
+            pipeline.process();
+            pipeline.run()
+        },
+    );
 }
 
 fn main() {

@@ -25,7 +25,7 @@ use millstream::{
     Timestamp, Topic, Topology,
 };
 use serde::{Deserialize, Serialize};
-use support::{Arguments, Place, Reader, Stopwatch, Writer};
+use support::{Arguments, Place, Random, Reader, Stopwatch, Writer};
 
 mod support;
 
@@ -116,13 +116,7 @@ fn topology() -> Result<Topology, BoxError> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
@@ -156,13 +150,8 @@ fn write_beats(log: &Arc<dyn Log>) -> Result<(), BoxError> {
     // Behind every beat of an earlier run, whose machines all fall silent.
     let first = latest.map_or(now, |latest| now.max(latest + 60 * SHORTEST_PAUSE_MS));
     let mut writer = Writer::new(log)?;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = move |below: i64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random % below as u64) as i64
-    };
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
+    let mut draw = |below: i64| random.below(below as u64) as i64;
     let mut paused_until = vec![0; MACHINES as usize];
     for second in 0..SECONDS {
         for (machine, until) in paused_until.iter_mut().enumerate() {

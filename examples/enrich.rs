@@ -21,7 +21,7 @@ use millstream::log::Log;
 use millstream::time::{Clock, SystemClock};
 use millstream::{App, BoxError, Record, StreamsBuilder, Timestamp, Topic, Topology};
 use serde::{Deserialize, Serialize};
-use support::{Arguments, Place, Reader, Stopwatch, Writer};
+use support::{Arguments, Place, Random, Reader, Stopwatch, Writer};
 
 mod support;
 
@@ -78,13 +78,7 @@ fn deliver(order: Order, customer: Customer) -> Delivery {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
@@ -111,13 +105,8 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
 /// Writes customers, who move, and their orders: the same in each run, but for the time.
 fn write_events(log: &Arc<dyn Log>) -> Result<(), BoxError> {
     let mut writer = Writer::new(log)?;
-    let mut random = 0x2545_f491_4f6c_dd1d_u64;
-    let mut draw = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random::new(0x2545_f491_4f6c_dd1d);
+    let mut draw = |below| random.below(below);
     let first = SystemClock::default().timestamp();
     let mut at = first;
     let move_in = |writer: &mut Writer, number, town: u64, at| {

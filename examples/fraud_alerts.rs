@@ -21,7 +21,7 @@ use millstream::log::Log;
 use millstream::time::{Clock, SystemClock};
 use millstream::{App, BoxError, JoinWindows, Record, StreamsBuilder, Topic, Topology};
 use serde::{Deserialize, Serialize};
-use support::{Arguments, Place, Reader, Stopwatch, Writer};
+use support::{Arguments, Place, Random, Reader, Stopwatch, Writer};
 
 mod support;
 
@@ -94,13 +94,7 @@ fn alert(login: Login, payment: Payment) -> Alert {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
@@ -128,13 +122,8 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
 /// Writes logins and payments by time: the same in each run, but for the time.
 fn write_events(log: &Arc<dyn Log>) -> Result<(), BoxError> {
     let mut writer = Writer::new(log)?;
-    let mut random = 0x5851_f42d_4c95_7f2d_u64;
-    let mut draw = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random::new(0x5851_f42d_4c95_7f2d);
+    let mut draw = |below| random.below(below);
     // The last event happens now, so that on Kafka no run is late for the one before.
     let step_ms = 200;
     let now = SystemClock::default().timestamp();

@@ -26,7 +26,7 @@ use millstream::{
     App, BoxError, Record, SessionWindows, StreamsBuilder, Topic, Topology, Window, Windowed,
 };
 use serde::{Deserialize, Serialize};
-use support::{Arguments, Place, Reader, Stopwatch, Writer};
+use support::{Arguments, Place, Random, Reader, Stopwatch, Writer};
 
 mod support;
 
@@ -86,13 +86,7 @@ fn topology() -> Result<Topology, BoxError> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
@@ -118,13 +112,8 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
 /// Writes clicks, the same in each run but for the time; one in fifty is up to two seconds late.
 fn write_clicks(log: &Arc<dyn Log>) -> Result<(), BoxError> {
     let mut writer = Writer::new(log)?;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut draw = move |below: u64| {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        random % below
-    };
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
+    let mut draw = |below| random.below(below);
     // Behind an earlier run, whose clicks may lie in the future.
     let earlier = Reader::read_to_end(&**log, &clicks())?;
     let last = earlier.into_iter().map(|click| click.timestamp).max();

@@ -21,7 +21,7 @@ use std::time::Duration;
 use millstream::log::Log;
 use millstream::time::{Clock, SystemClock};
 use millstream::{App, BoxError, StreamsBuilder, Topic, Topology};
-use support::{Arguments, Place, Reader, Stopwatch, Writer};
+use support::{Arguments, Place, Random, Reader, Stopwatch, Writer};
 
 mod support;
 
@@ -57,13 +57,7 @@ fn topology() -> Result<Topology, BoxError> {
 }
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {
@@ -87,15 +81,13 @@ fn run(arguments: &Arguments) -> Result<(), BoxError> {
 /// Writes the lines, the same in each run.
 fn write_lines(log: &Arc<dyn Log>) -> Result<(), BoxError> {
     let mut writer = Writer::new(log)?;
-    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut random = Random::new(0x9e37_79b9_7f4a_7c15);
     let now = SystemClock::default().timestamp();
     for number in 0..LINES {
         let words: [&str; 5] = std::array::from_fn(|_| {
-            random ^= random << 13;
-            random ^= random >> 7;
-            random ^= random << 17;
             // The smaller of two draws: the first words are frequent, the last ones rare.
-            WORDS[(random % 12).min(random / 12 % 12) as usize]
+            let both = random.below(144);
+            WORDS[(both % 12).min(both / 12) as usize]
         });
         writer.write(&lines(), &number, &words.join(" "), now)?;
     }

@@ -187,14 +187,27 @@ pub(crate) fn per_record(
 ) {
     group.sampling_mode(SamplingMode::Flat).sample_size(10);
     group.measurement_time(Duration::from_secs(4)).warm_up_time(Duration::from_secs(1));
+    by_commit(group, name, pipeline, RECORDS_PER_COMMIT, |pipeline, count| {
+        fill(pipeline, count);
+        pipeline.run()
+    });
+}
+
+/// Measures the time per record of what `run` does with so many records between two commits.
+pub(crate) fn by_commit(
+    group: &mut BenchmarkGroup<'_, WallTime>,
+    name: &str,
+    pipeline: &mut Pipeline,
+    records_per_commit: u64,
+    mut run: impl FnMut(&mut Pipeline, u64) -> Duration,
+) {
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|records| {
             let mut taken = Duration::ZERO;
             let mut left = records;
             while left > 0 {
-                let count = left.min(RECORDS_PER_COMMIT);
-                fill(pipeline, count);
-                taken += pipeline.run();
+                let count = left.min(records_per_commit);
+                taken += run(pipeline, count);
                 pipeline.trim();
                 left -= count;
             }

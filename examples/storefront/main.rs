@@ -49,13 +49,7 @@ const SPEED: i64 = 60;
 const SECONDS_MAX: u64 = 300;
 
 fn main() -> ExitCode {
-    match Arguments::parse().and_then(|arguments| run(&arguments)) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            println!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    support::exit_of(run)
 }
 
 fn run(arguments: &Arguments) -> Result<(), BoxError> {

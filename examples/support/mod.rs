@@ -3,9 +3,10 @@
 //! It is no part of the lesson. An application of your own reads what others write and writes what
 //! others read; an example has to be those others as well, on the in-process log and on Kafka.
 
-#![allow(dead_code, reason = "each example uses a part of it")]
+#![allow(dead_code, unused_imports, reason = "each example uses a part of it")]
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +15,11 @@ use millstream::log::{ClientConfig, Isolation, Log, NewTopic};
 use millstream::time::{Clock, Instant, SystemClock};
 use millstream::{BoxError, Config, ConfigBuilder};
 
+mod random;
 mod reader;
 mod writer;
 
+pub(crate) use random::Random;
 pub(crate) use reader::Reader;
 pub(crate) use writer::Writer;
 
@@ -54,6 +57,17 @@ impl Arguments {
     /// Begins the settings of an application on these brokers.
     pub(crate) fn config(&self, application_id: &str) -> ConfigBuilder {
         Config::builder(application_id, self.brokers.as_deref().unwrap_or("in-process"))
+    }
+}
+
+/// Runs an example, and says why if it fails.
+pub(crate) fn exit_of(run: fn(&Arguments) -> Result<(), BoxError>) -> ExitCode {
+    match Arguments::parse().and_then(|arguments| run(&arguments)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::topic::{OffsetReset, Topic};
 use crate::topology::{
     Node, NodeId, Plan, RepartitionSpec, SinkSpec, SourceSpec, StoreSpec, TopicRef,
 };
+use crate::window::WindowError;
 
 /// What a builder and its handles write together.
 #[derive(Default)]
@@ -121,6 +122,20 @@ impl<K: Data, V: Data> Port<K, V> {
         self.output.attach(Arc::new(left));
         other.output.attach(Arc::new(right));
         Port { draft: self.draft.clone(), output }
+    }
+
+    /// What was checked of the windows of this store; what is wrong with them is reported when the
+    /// topology is built.
+    pub(crate) fn checked<T: Default>(
+        &self,
+        store: &Arc<str>,
+        checked: Result<T, WindowError>,
+    ) -> T {
+        checked.unwrap_or_else(|reason| {
+            let name = store.to_string();
+            self.draft.report(TopologyError::InvalidWindow { name, reason });
+            T::default()
+        })
     }
 
     /// Adds a sink that writes this topic of the user's.

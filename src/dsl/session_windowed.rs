@@ -7,13 +7,12 @@ use std::sync::Arc;
 use crate::dsl::grouped::KGroupedStream;
 use crate::dsl::options::Materialized;
 use crate::dsl::table::KTable;
-use crate::dsl::windowed::{checked_retention, or_report};
 use crate::operator::session_aggregate::{SessionAggregate, SessionFold};
 use crate::operator::window_lookup::{SessionLookup, WindowedStore};
 use crate::record::Data;
 use crate::serde::{Canonical, Key, Value};
 use crate::topology::{Node, StoreKind};
-use crate::window::{Emit, SessionWindows, Windowed};
+use crate::window::{Emit, SessionWindows, Windowed, checked_retention};
 
 /// Records gathered by key and session.
 ///
@@ -176,7 +175,7 @@ impl<K: Data, V: Data> SessionWindowedKStream<K, V> {
         let needed = self.windows.retention();
         let checked = self.windows.validate();
         let checked = checked.and_then(|()| checked_retention(store.retention, needed, needed));
-        let retention = or_report(&input, &store.name, checked);
+        let retention = input.checked(&store.name, checked);
         input.draft.add_store(store.spec(StoreKind::Session { retention }));
         let emit = self.emit.unwrap_or(store.emit);
         let Materialized { name, key, value, .. } = store;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use crate::dsl::attach::Port;
 use crate::dsl::options::Materialized;
 use crate::dsl::stream::KStream;
-use crate::dsl::windowed::or_report;
 use crate::operator::build::Output;
 use crate::operator::stream_join::{
     JoinValues, LeftEnd, RightEnd, Rule, StreamJoin, Unmatched, WaitingStore,
@@ -195,7 +194,7 @@ impl<K: Key, V: Data> KStream<K, V> {
     ) -> KStream<K, R> {
         let StreamJoined { key, left: left_value, right: right_value, store } = joined;
         let draft = self.port.draft.clone();
-        or_report(&self.port, &store.name, rule.windows.validate());
+        self.port.checked(&store.name, rule.windows.validate());
         let left = moved(&self.port, format!("{}-left", store.name), (&key, &left_value));
         let right = moved(&other.port, format!("{}-right", store.name), (&key, &right_value));
         let names = Names::of(&store.name, rule.unmatched);

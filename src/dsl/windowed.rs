@@ -10,13 +10,15 @@ use crate::dsl::grouped::KGroupedStream;
 use crate::dsl::options::Materialized;
 use crate::dsl::session_windowed::SessionWindowedKStream;
 use crate::dsl::table::KTable;
-use crate::error::{BoxError, TopologyError};
+use crate::error::BoxError;
 use crate::operator::window_aggregate::WindowAggregate;
 use crate::operator::window_lookup::{WindowLookup, WindowedStore};
 use crate::record::{Change, Data};
 use crate::serde::{Canonical, Key, Value};
 use crate::topology::{Node, StoreKind, StoreSpec};
-use crate::window::{Emit, SessionWindows, SlidingWindows, TimeWindows, WindowError, Windowed};
+use crate::window::{
+    Emit, SessionWindows, SlidingWindows, TimeWindows, WindowError, Windowed, checked_retention,
+};
 
 /// A definition of windows that records can be grouped by.
 ///
@@ -104,32 +106,6 @@ impl FixedWindows {
             }
         }
     }
-}
-
-/// The wanted retention, at least `needed`; refused if it is shorter than `shortest`.
-pub(crate) fn checked_retention(
-    wanted: Option<Duration>,
-    shortest: Duration,
-    needed: Duration,
-) -> Result<Duration, WindowError> {
-    match wanted {
-        Some(wanted) if wanted < shortest => Err(WindowError::RetentionTooShort),
-        Some(wanted) => Ok(wanted.max(needed)),
-        None => Ok(needed),
-    }
-}
-
-/// Reports what is wrong with windows when the topology is built.
-pub(crate) fn or_report<K, V, T: Default>(
-    port: &Port<K, V>,
-    name: &Arc<str>,
-    checked: Result<T, WindowError>,
-) -> T {
-    checked.unwrap_or_else(|reason| {
-        let name = name.to_string();
-        port.draft.report(TopologyError::InvalidWindow { name, reason });
-        T::default()
-    })
 }
 
 /// Records gathered by key and by tumbling, hopping or sliding windows.
@@ -251,7 +227,7 @@ impl<K: Data, V: Data> TimeWindowedKStream<K, V> {
     {
         let input = self.grouped.by_key(&store.name);
         let checked = self.windows.retention(store.retention);
-        let (retention, logged) = or_report(&input, &store.name, checked);
+        let (retention, logged) = input.checked(&store.name, checked);
         let kept = StoreKind::Window { retention, retain_duplicates: false };
         let spec = StoreSpec { changelog_retention: Some(logged), ..store.spec(kept) };
         input.draft.add_store(spec);

@@ -295,7 +295,8 @@ impl<K: Data, V: Data> TestInput<'_, K, V> {
     }
 }
 
-fn encode<T: 'static>(codec: &SharedCodec<T>, value: &T) -> Result<Option<Vec<u8>>> {
+/// The bytes of a value; none for null.
+pub(super) fn encode<T: 'static>(codec: &SharedCodec<T>, value: &T) -> Result<Option<Vec<u8>>> {
     if codec.is_null(value) {
         return Ok(None);
     }

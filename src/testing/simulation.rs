@@ -15,10 +15,11 @@ use std::time::Duration;
 
 use crate::config::{Config, Guarantee};
 use crate::dsl::Topology;
-use crate::error::{BoxError, Error, ErrorKind, Result};
+use crate::error::{BoxError, Result};
 use crate::log::memory::MemoryLog;
 use crate::record::Data;
-use crate::serde::{SharedCodec, decode_option};
+use crate::serde::decode_option;
+use crate::testing::driver::encode;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
@@ -112,17 +113,6 @@ impl Input {
         }
         Ok(self)
     }
-}
-
-fn encode<T: 'static>(codec: &SharedCodec<T>, value: &T) -> Result<Option<Vec<u8>>> {
-    if codec.is_null(value) {
-        return Ok(None);
-    }
-    let mut bytes = Vec::new();
-    codec.encode(value, &mut bytes).map_err(|error| {
-        Error::new(ErrorKind::Data, "the record cannot be encoded").caused_by(error)
-    })?;
-    Ok(Some(bytes))
 }
 
 impl Simulation {

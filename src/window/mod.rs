@@ -17,6 +17,7 @@
 //!   is not valid does not panic.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::time::Timestamp;
 
@@ -127,10 +128,23 @@ fn at_or_after_epoch(timestamp: Timestamp, minus_ms: i64) -> Timestamp {
     timestamp.plus_millis(minus_ms.saturating_neg()).max(Timestamp::ZERO)
 }
 
+/// The wanted retention, at least `needed`; refused if it is shorter than `shortest`.
+pub(crate) fn checked_retention(
+    wanted: Option<Duration>,
+    shortest: Duration,
+    needed: Duration,
+) -> Result<Duration, WindowError> {
+    match wanted {
+        Some(wanted) if wanted < shortest => Err(WindowError::RetentionTooShort),
+        Some(wanted) => Ok(wanted.max(needed)),
+        None => Ok(needed),
+    }
+}
+
 /// How long a changelog keeps a window: the store's retention, and a day for clocks that differ
 /// and for processes that are down. Kafka: `windowstore.changelog.additional.retention.ms`.
-pub fn changelog_retention(store_retention: std::time::Duration) -> std::time::Duration {
-    const ADDITIONAL: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+pub fn changelog_retention(store_retention: Duration) -> Duration {
+    const ADDITIONAL: Duration = Duration::from_secs(24 * 60 * 60);
     store_retention.saturating_add(ADDITIONAL)
 }
 
@@ -154,7 +168,7 @@ pub(crate) mod random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use Duration;
 
     #[test]
     fn windowed_keys_print_as_in_kafka_streams() {

@@ -1,10 +1,6 @@
 //! Who may not write any more?
 
-use std::time::Duration;
-
-use millstream::log::{
-    ClientConfig, End, MemberToken, MembershipConfig, Outcome, PartitionId, WriteError,
-};
+use millstream::log::{ClientConfig, End, MemberToken, Outcome, PartitionId, WriteError};
 
 use super::harness::{Subject, at, batch, outsider, settle};
 
@@ -163,11 +159,7 @@ fn commits_as(subject: &Subject, partition: PartitionId, offset: i64, token: &Me
 
 pub(crate) fn token_from_before_a_loss_is_fenced(subject: &Subject) {
     let partition = subject.topic("t", 2)[0];
-    let short = || MembershipConfig {
-        session_timeout: Duration::from_secs(2),
-        rebalance_timeout: Duration::from_secs(3),
-        ..subject.membership(&["t"])
-    };
+    let short = || subject.short_membership(&["t"]);
     let mut frozen = subject.member_as(short());
     frozen.owns(2);
     let earlier = frozen.membership.token();

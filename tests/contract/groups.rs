@@ -1,9 +1,7 @@
 //! Who owns which partition, and how does it change hands?
 
-use std::collections::BTreeSet;
-use std::time::Duration;
-
 use millstream::log::{End, GroupProtocol, MembershipConfig};
+use std::collections::BTreeSet;
 
 use super::harness::{Deadline, Member, Subject, at, settle};
 
@@ -104,11 +102,7 @@ pub(crate) fn partitions_may_be_given_up_one_by_one(subject: &Subject) {
 
 pub(crate) fn frozen_member_loses_what_it_owned(subject: &Subject) {
     subject.topic("t", 2);
-    let short = || MembershipConfig {
-        session_timeout: Duration::from_secs(2),
-        rebalance_timeout: Duration::from_secs(3),
-        ..subject.membership(&["t"])
-    };
+    let short = || subject.short_membership(&["t"]);
     let mut frozen = subject.member_as(short());
     frozen.owns(2);
     let token = frozen.membership.token();

@@ -172,6 +172,15 @@ impl Subject {
             protocol: GroupProtocol::CooperativeSticky,
         }
     }
+
+    /// As [`membership`](Self::membership), of a member that is soon missed.
+    pub(crate) fn short_membership(&self, topics: &[&str]) -> MembershipConfig {
+        MembershipConfig {
+            session_timeout: Duration::from_secs(2),
+            rebalance_timeout: Duration::from_secs(3),
+            ..self.membership(topics)
+        }
+    }
 }
 
 /// When to stop waiting.
