@@ -168,7 +168,7 @@ pub(crate) mod random {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Duration;
+    use std::time::Duration;
 
     #[test]
     fn windowed_keys_print_as_in_kafka_streams() {
