@@ -16,6 +16,14 @@ pub enum Guarantee {
     #[default]
     ExactlyOnce,
     /// No record is lost; after a crash some take effect again.
+    ///
+    /// Nothing fences a producer without transactions. So a process stops to write as soon as the
+    /// group has not heard of it for a `session_timeout`, and what it has not had acknowledged by
+    /// then is counted in `millstream_worker_late_sends_total`. Two gaps stay open in which it may
+    /// write into a changelog that has a new owner, and take rows back: what lay in the client when
+    /// the process was frozen (a few milliseconds' worth), and what is written between an expulsion
+    /// for another reason than silence (an administrator's, a rebalance that took too long) and the
+    /// next heartbeat. [`ExactlyOnce`](Self::ExactlyOnce) has neither.
     AtLeastOnce,
 }
 

@@ -92,6 +92,8 @@ metrics! {
     COMMIT_FAILURES = Counter
         "millstream_worker_commit_failures_total" Count ["application", "worker", "reason"]
         "Commits that have failed: `fenced`, `restart` (tried again from the last), `fatal`.";
+    LATE_SENDS = Counter "millstream_worker_late_sends_total" Count ["application", "worker"]
+        "Batches, at least once, that may have been written after another process had taken over.";
 
     TASK_RECORDS = Counter "millstream_task_records_total" Count ["application", "task"]
         "Source records that have been processed.";

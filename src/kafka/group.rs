@@ -18,6 +18,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::lease::Lease;
 use super::members::{Members, Standing};
 use super::properties::Properties;
 use super::signal::Signal;
@@ -50,6 +51,7 @@ pub(super) struct Member {
     signal: Arc<Signal>,
     partitions: Partitions,
     standing: Arc<Standing>,
+    lease: Lease,
     /// A revocation that waits for its partitions to be given up.
     revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
     strangers: Strangers,
@@ -88,7 +90,7 @@ fn begin_to_join(
 ) -> Result<Joining, LogError> {
     let owned = owned_properties(config);
     let owned: Vec<_> = owned.iter().map(|(name, value)| (*name, value.as_str())).collect();
-    let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
+    let handle = Handle::new(Kind::Member, &properties.plain(&owned))?;
     let queue = Queue::consumer(&handle)
         .ok_or_else(|| LogError::Fatal("the client has no group".into()))?
         .raise(signal);
@@ -119,6 +121,7 @@ impl Member {
             signal,
             partitions: partitions.clone(),
             standing,
+            lease: Lease::new(config.session_timeout),
             revoking: None,
             unreleased: None,
             strangers: Strangers { met: None, patience },
@@ -131,6 +134,7 @@ impl Member {
         match begin_to_join(&self.config, &self.properties, &self.members, &self.signal) {
             Ok((handle, queue, standing)) => {
                 (self.queue, self.handle, self.standing) = (queue, handle, standing);
+                self.lease = Lease::new(self.config.session_timeout);
                 self.unreleased = Some((since, now + RELEASE_PATIENCE));
             }
             Err(error) => events.push(GroupEvent::Failed(error.to_string())),
@@ -191,6 +195,7 @@ impl Member {
         } else if self.handle.has_lost_assignment() {
             self.revoking = None;
             self.standing.lost();
+            self.lease.end();
             self.answered(self.handle.give_back(&list), events);
             events.push(GroupEvent::Lost(ids));
         } else if ids.is_empty() {
@@ -258,6 +263,8 @@ fn owned_properties(config: &MembershipConfig) -> Vec<(&'static str, String)> {
 impl Membership for Member {
     fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         self.rejoin_if_due(now, events);
+        // Before the events: a loss that came first is seen below, and ends the lease.
+        self.lease.look(now, self.handle.heartbeats());
         while let Some(event) = self.queue.poll(Duration::ZERO) {
             self.take_event(&event, now, events);
         }
@@ -275,6 +282,10 @@ impl Membership for Member {
         self.standing.token(&self.handle).unwrap_or_default()
     }
 
+    fn lease(&self) -> Instant {
+        self.lease.until()
+    }
+
     fn wait(&mut self, at_most: Duration) {
         self.signal.wait(at_most);
     }
@@ -285,6 +296,7 @@ impl Membership for Member {
     }
 
     fn leave(&mut self) {
+        self.lease.end();
         if let Some((list, _)) = self.revoking.take() {
             self.answered(self.handle.give_back(&list), &mut Vec::new());
         }

@@ -10,6 +10,7 @@ mod admin;
 mod calls;
 mod errors;
 mod group;
+mod lease;
 mod librdkafka;
 mod members;
 mod properties;

@@ -453,6 +453,9 @@ pub trait Membership: Send {
     fn give_up(&mut self, partitions: &[PartitionId]);
     /// Fences a commit by a member that has been expelled.
     fn token(&self) -> MemberToken;
+    /// Until when what this member has can have no other owner, unless it was expelled for another
+    /// reason than silence; the clock's origin for one that is no member.
+    fn lease(&self) -> Instant;
     /// Sleeps until something may have happened, the waker was used, or that long.
     fn wait(&mut self, at_most: Duration);
     /// Ends a `wait` from another thread.

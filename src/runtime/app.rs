@@ -10,7 +10,7 @@ use crate::dsl::Topology;
 use crate::error::{Error, LogProblem, StartError};
 use crate::group::Rebalance;
 use crate::log::catalog::Catalog;
-use crate::log::{Log, MemberToken, MembershipConfig};
+use crate::log::{Log, MembershipConfig};
 use crate::metrics::{Metrics, SharedRecorder};
 use crate::runtime::control::{Control, ControlSetup, Message, Request};
 use crate::runtime::instance::Parts;
@@ -185,9 +185,9 @@ pub(super) fn parts(
     metrics.describe();
     let environment = TaskEnvironment::new(&config, topology.plan(), catalog);
     let environment = Arc::new(environment.with_metrics(metrics));
-    let (directory, token) = (Arc::new(directory), Arc::new(Mutex::new(MemberToken::default())));
+    let (directory, member) = (Arc::new(directory), Arc::default());
     let taken_ids = Arc::default();
-    Parts { config, topology, environment, directory, clock, log, token, taken_ids }
+    Parts { config, topology, environment, directory, clock, log, member, taken_ids }
 }
 
 pub(crate) fn membership_config(config: &Config, layout: &Layout) -> MembershipConfig {

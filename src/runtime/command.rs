@@ -2,9 +2,10 @@
 
 use crate::error::Error;
 use crate::group::WorkerId;
-use crate::log::{PartitionId, TopicPartition};
+use crate::log::{MemberToken, PartitionId, TopicPartition};
 use crate::state::Backend;
 use crate::task::metadata::CommitMetadata;
+use crate::time::Instant;
 use crate::topology::TaskId;
 
 /// What a worker is told.
@@ -19,6 +20,15 @@ pub(crate) enum Command {
     Commit,
     /// Commit and close every task, then end.
     Stop,
+}
+
+/// What the workers see of this process's membership.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemberView {
+    pub(crate) token: MemberToken,
+    /// Until when what this process has can have no other owner. `None` where no group shares tasks
+    /// out.
+    pub(crate) lease: Option<Instant>,
 }
 
 /// A task whose state is restored and whose positions are known.

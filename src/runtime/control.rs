@@ -19,7 +19,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Rebalance, TaskCommand, TaskPlace, WorkerId, place};
 use crate::log::{GroupEvent, Membership, PartitionId};
 use crate::runtime::app::{FailureAction, FailureHandler};
-use crate::runtime::command::{Command, OpenedTask, Report};
+use crate::runtime::command::{Command, MemberView, OpenedTask, Report};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
@@ -163,8 +163,9 @@ impl Control {
             self.setup.lifecycle.enter(AppState::Rebalancing);
         }
         self.take_group_events();
-        let token = self.setup.membership.token();
-        *self.setup.parts.token.lock().expect("no panic while held") = token;
+        let membership = &self.setup.membership;
+        let view = MemberView { token: membership.token(), lease: Some(membership.lease()) };
+        *self.setup.parts.member.lock().expect("no panic while held") = view;
         while let Ok(message) = self.setup.inbox.try_recv() {
             match message {
                 Message::Report(report) => self.take_report(report),

@@ -11,8 +11,8 @@ use crate::config::Config;
 use crate::dsl::Topology;
 use crate::error::{Error, Result};
 use crate::group::WorkerId;
-use crate::log::{ClientConfig, Isolation, Log, MemberToken};
-use crate::runtime::command::{Command, Report, ReportTo};
+use crate::log::{ClientConfig, Isolation, Log};
+use crate::runtime::command::{Command, MemberView, Report, ReportTo};
 use crate::runtime::restorer::{RestoreCommand, Restorer, RestorerSetup};
 use crate::runtime::worker::{Next, Worker, WorkerSetup};
 use crate::state::StateDirectory;
@@ -29,7 +29,7 @@ pub(crate) struct Parts {
     pub(crate) directory: Arc<StateDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
-    pub(crate) token: Arc<Mutex<MemberToken>>,
+    pub(crate) member: Arc<Mutex<MemberView>>,
     /// The transactional ids that workers of this process have taken: what an earlier life of the
     /// process has left open under them is ended already.
     pub(crate) taken_ids: Arc<Mutex<BTreeSet<Arc<str>>>>,
@@ -66,7 +66,7 @@ impl Parts {
             topology: self.topology.clone(),
             environment: Arc::clone(&self.environment),
             clock: Arc::clone(&self.clock),
-            token: Arc::clone(&self.token),
+            member: Arc::clone(&self.member),
             commands,
             reports,
         };

@@ -24,6 +24,8 @@ pub(crate) struct WorkerMeters {
     fenced: Counter,
     restarts: Counter,
     fatal: Counter,
+    /// Sends that were under way when the lease ended.
+    pub(crate) late_sends: Counter,
     /// When the commit under way began.
     pub(crate) commit_begun: Option<Instant>,
     /// When sums were last handed over.
@@ -41,6 +43,7 @@ impl WorkerMeters {
             fenced: failed("fenced"),
             restarts: failed("restart"),
             fatal: failed("fatal"),
+            late_sends: metrics.counter(&metrics::LATE_SENDS, &[&worker]),
             commit_begun: None,
             told_at: now,
         }

@@ -10,11 +10,13 @@
 //! # Invariants
 //!
 //! - A task belongs to the worker from `Start` until the worker reports it closed or lost.
+//! - Where no transaction fences it, a worker takes nothing in and sends nothing once the lease of
+//!   the process's membership is over: its tasks may have new owners.
 //! - A failed commit closes every task of the worker without a commit: their work since the last
 //!   one is gone together with the transaction, and they start again from the committed offsets.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
@@ -23,9 +25,9 @@ use crate::config::Config;
 use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::WorkerId;
-use crate::log::{LogClient, LogEvent, MemberToken, PartitionId, ReadError, WriteError};
+use crate::log::{LogClient, LogEvent, Outcome, PartitionId, ReadError, WriteError};
 use crate::operator::punctuation::PunctuationType;
-use crate::runtime::command::{Command, OpenedTask, Report, ReportTo};
+use crate::runtime::command::{Command, MemberView, OpenedTask, Report, ReportTo};
 use crate::runtime::meters::{TELL_INTERVAL, WorkerMeters};
 use crate::runtime::task_setup;
 use crate::state::SharedBackend;
@@ -36,6 +38,9 @@ use crate::task::outbox::Outbox;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
 
+/// How often a worker that may not send looks whether it may again.
+const LEASE_POLL: Duration = Duration::from_millis(50);
+
 /// What a worker needs to know of its application.
 pub(crate) struct WorkerSetup {
     pub(crate) id: WorkerId,
@@ -43,7 +48,7 @@ pub(crate) struct WorkerSetup {
     pub(crate) topology: Topology,
     pub(crate) environment: Arc<TaskEnvironment>,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) token: Arc<std::sync::Mutex<MemberToken>>,
+    pub(crate) member: Arc<Mutex<MemberView>>,
     /// Under which the worker writes, where transactions tie effects together.
     pub(crate) transactional_id: Option<Arc<str>>,
     pub(crate) commands: Receiver<Command>,
@@ -120,6 +125,7 @@ impl Worker {
         self.take_commands()?;
         self.poll(now)?;
         self.close_out_of_range();
+        self.stop_if_lapsed();
         self.advance_commit(now)?;
         let processed = self.process(now)?;
         self.send(processed == 0);
@@ -233,7 +239,12 @@ impl Worker {
             LogEvent::ReadFailed { partition, error } => {
                 return Err(self.reading_failed(partition, error));
             }
-            LogEvent::Ended { effect, outcome } => self.committer.ended(effect, outcome),
+            LogEvent::Ended { effect, outcome } => {
+                if matches!(outcome, Outcome::Done { next_offset: Some(_) }) && self.is_lapsed() {
+                    self.meters.late_sends.increment(1);
+                }
+                self.committer.ended(effect, outcome);
+            }
         }
         Ok(())
     }
@@ -320,8 +331,43 @@ impl Worker {
         Error::new(ErrorKind::Fatal, message).caused_by(error)
     }
 
+    /// Whether others may own these tasks by now, and nothing but this worker itself keeps it from
+    /// writing for them. The clock is read anew: the process may have slept in the midst of a turn.
+    fn is_lapsed(&self) -> bool {
+        if self.setup.transactional_id.is_some() {
+            return false;
+        }
+        let lease = self.setup.member.lock().expect("no panic while held").lease;
+        lease.is_some_and(|until| self.setup.clock.instant() >= until)
+    }
+
+    fn may_send(&self) -> bool {
+        self.committer.can_send() && !self.is_lapsed()
+    }
+
+    /// Takes back what has not been acknowledged when the lease ends: it would be sent again and
+    /// again, beside what a new owner writes.
+    fn stop_if_lapsed(&mut self) {
+        let sending = self.committer.sending();
+        if sending == 0 || !self.is_lapsed() {
+            return;
+        }
+        tracing::warn!(
+            worker = self.setup.id.0,
+            sending,
+            "the group has not heard of this process for a session: tasks start again"
+        );
+        self.meters.late_sends.increment(sending as u64);
+        self.committer.reset();
+        self.lose_all();
+        self.committer.ensure_producer(&mut *self.client);
+    }
+
     fn process(&mut self, now: Now) -> Result<usize> {
         let mut processed = 0;
+        if self.is_lapsed() {
+            return Ok(processed);
+        }
         let share = (self.setup.config.records_per_turn / self.tasks.len().max(1)).max(64);
         for (id, task) in &mut self.tasks {
             if self.closing.contains(id) || !task.may_process() {
@@ -341,7 +387,7 @@ impl Worker {
 
     /// Sends what is full, or everything when there is nothing else to do.
     fn send(&mut self, is_idle: bool) {
-        if !self.committer.can_send() || self.outbox.is_empty() {
+        if self.outbox.is_empty() || !self.may_send() {
             return;
         }
         let batches = if is_idle { self.outbox.take_all() } else { self.outbox.take_full() };
@@ -349,7 +395,7 @@ impl Worker {
     }
 
     fn begin_commit_if_due(&mut self, now: Now) -> Result<()> {
-        if !self.committer.can_send() {
+        if !self.may_send() {
             return Ok(());
         }
         let config = &self.setup.config;
@@ -365,7 +411,7 @@ impl Worker {
         if !is_due {
             return Ok(());
         }
-        let token = self.setup.token.lock().expect("no panic while held").clone();
+        let token = self.setup.member.lock().expect("no panic while held").token.clone();
         // What was lost is known before the token that follows the loss: it is looked at first.
         if !self.setup.commands.is_empty() {
             return Ok(());
@@ -506,11 +552,14 @@ impl Worker {
     }
 
     fn time_to_next(&self, now: Now) -> Duration {
-        let until_commit = if self.tasks.values().any(Task::is_dirty) && self.committer.can_send() {
-            let interval = self.setup.config.commit_interval;
-            interval.saturating_sub(now.instant.since(self.last_commit))
-        } else {
-            Duration::from_secs(1)
+        let is_dirty = self.tasks.values().any(Task::is_dirty);
+        let until_commit = match () {
+            () if self.is_lapsed() => LEASE_POLL,
+            () if is_dirty && self.committer.can_send() => {
+                let interval = self.setup.config.commit_interval;
+                interval.saturating_sub(now.instant.since(self.last_commit))
+            }
+            () => Duration::from_secs(1),
         };
         let timers = self.tasks.values().filter_map(Task::next_wall_clock_timer);
         let until_timer = timers.min().map_or(Duration::from_secs(1), |due| {

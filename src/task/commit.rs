@@ -93,7 +93,7 @@ impl Committer {
     pub(crate) fn new(is_transactional: bool) -> Self {
         Self {
             is_transactional,
-            producer: if is_transactional { Producer::Stale } else { Producer::Ready },
+            producer: Producer::Stale,
             in_transaction: false,
             in_flight: HashMap::new(),
             ends: HashMap::new(),
@@ -239,9 +239,13 @@ impl Committer {
         self.in_flight.clear();
         self.ends.clear();
         self.in_transaction = false;
-        if self.is_transactional {
-            self.producer = Producer::Stale;
-        }
+        // One without transactions may still hold records that it would send later.
+        self.producer = Producer::Stale;
+    }
+
+    /// How many sends have not been acknowledged.
+    pub(crate) fn sending(&self) -> usize {
+        self.in_flight.len()
     }
 
     /// Whether work of this task is part of the commit under way.

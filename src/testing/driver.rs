@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -11,7 +11,7 @@ use crate::dsl::Topology;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::catalog::Catalog;
 use crate::log::memory::MemoryLog;
-use crate::log::{Log, MemberToken, NewTopic, partition_for_key};
+use crate::log::{Log, NewTopic, partition_for_key};
 use crate::record::{Data, Headers, Record};
 use crate::runtime::instance::{Instance, Parts};
 use crate::serde::{SharedCodec, decode_option};
@@ -217,7 +217,7 @@ impl TopologyTestDriver {
             directory: Arc::clone(&self.directory),
             clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
             log: Arc::new(self.log.clone()),
-            token: Arc::new(Mutex::new(MemberToken::default())),
+            member: Arc::default(),
             taken_ids: Arc::default(),
         };
         let mut instance = Instance::start(&parts, &tasks)?;

@@ -2,6 +2,7 @@
 
 mod client;
 mod disk;
+mod event_log;
 mod fault;
 mod port;
 mod process;
@@ -187,7 +188,8 @@ impl Simulation {
         self.seeds(seed..seed + 1)
     }
 
-    /// Runs every seed and checks each run. With `MILLSTREAM_SEED` set, only that seed runs.
+    /// Runs every seed and checks each run. With `MILLSTREAM_SEED` set, only that seed runs, and a
+    /// failure tells everything that happened.
     ///
     /// # Errors
     ///
@@ -204,6 +206,7 @@ impl Simulation {
             seed: 0,
             reason: format!("the run without faults failed: {reason}"),
             faults: Vec::new(),
+            events: Vec::new(),
         })?;
         for seed in seeds {
             let faults = self.faults.list(&mut Random::new(seed), self.setting.processes);
@@ -214,9 +217,13 @@ impl Simulation {
             if let Err(reason) = judge(&faults) {
                 let faults = shrink(faults, |faults| judge(faults).is_err());
                 // The fewest faults may fail in another way: say that one.
-                let reason = judge(&faults).err().unwrap_or(reason);
+                let (judged, mut events) = event_log::recorded(|| judge(&faults));
+                let reason = judged.err().unwrap_or(reason);
                 let faults = faults.iter().map(ToString::to_string).collect();
-                return Err(SimulationFailure { seed, reason, faults });
+                if given.is_none() {
+                    events.clear();
+                }
+                return Err(SimulationFailure { seed, reason, faults, events });
             }
         }
         Ok(())
@@ -233,7 +240,7 @@ impl Simulation {
         let run = self.run_once(input, seed, &faults, &Arc::default());
         run.map(|run| run.trace).map_err(|reason| {
             let faults = faults.iter().map(ToString::to_string).collect();
-            SimulationFailure { seed, reason, faults }
+            SimulationFailure { seed, reason, faults, events: Vec::new() }
         })
     }
 
@@ -488,11 +495,14 @@ pub struct SimulationFailure {
     seed: u64,
     reason: String,
     faults: Vec<String>,
+    /// What happened, where a single seed was repeated.
+    events: Vec<String>,
 }
 
 impl fmt::Display for SimulationFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, reason, faults } = self;
+        let Self { seed, reason, faults, events } = self;
+        events.iter().try_for_each(|event| writeln!(f, "{event}"))?;
         writeln!(f, "seed {seed}: {reason}")?;
         writeln!(f, "{} faults are enough:", faults.len())?;
         for fault in faults {

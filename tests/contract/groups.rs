@@ -1,6 +1,7 @@
 //! Who owns which partition, and how does it change hands?
 
 use millstream::log::{End, GroupProtocol, MembershipConfig};
+use millstream::time::{Clock, Instant};
 use std::collections::BTreeSet;
 
 use super::harness::{Deadline, Member, Subject, at, settle};
@@ -114,6 +115,43 @@ pub(crate) fn frozen_member_loses_what_it_owned(subject: &Subject) {
     settle(&mut [&mut frozen, &mut second], "it is back in the group", |group| {
         group.iter().all(|member| member.owned.len() == 1)
     });
+}
+
+pub(crate) fn lease_is_renewed_by_heartbeats_and_ends_with_the_membership(subject: &Subject) {
+    subject.topic("t", 2);
+    let config = subject.short_membership(&["t"]);
+    let session = config.session_timeout;
+    let mut member = subject.member_as(config);
+    member.owns(2);
+    let deadline = Deadline::new();
+    let mut renewed = Vec::new();
+    while renewed.len() < 3 {
+        member.step();
+        let (lease, now) = (member.membership.lease(), member.clock.instant());
+        assert!(lease <= now + session, "others may have it once a session is over");
+        if lease > now && renewed.last().is_none_or(|last| *last < lease) {
+            renewed.push(lease);
+        }
+        deadline.check("the lease is renewed three times");
+    }
+    member.membership.leave();
+    member.poll();
+    assert_eq!(member.membership.lease(), Instant::default());
+}
+
+pub(crate) fn frozen_member_has_no_lease_when_others_have_its_partitions(subject: &Subject) {
+    subject.topic("t", 2);
+    let short = || subject.short_membership(&["t"]);
+    let mut frozen = subject.member_as(short());
+    frozen.owns(2);
+    let deadline = Deadline::new();
+    while frozen.membership.lease() <= frozen.clock.instant() {
+        frozen.step();
+        deadline.check("it has a lease");
+    }
+    let mut second = subject.member_as(short());
+    second.owns(2);
+    assert!(frozen.membership.lease() <= frozen.clock.instant(), "its lease ended before");
 }
 
 pub(crate) fn static_member_comes_back_to_its_partitions(subject: &Subject) {

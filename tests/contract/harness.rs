@@ -360,7 +360,7 @@ impl Driver {
 /// A member of a group and what it owns.
 pub(crate) struct Member {
     pub(crate) membership: Box<dyn Membership>,
-    clock: SystemClock,
+    pub(crate) clock: SystemClock,
     pub(crate) owned: BTreeSet<PartitionId>,
     /// Those it has been asked to give up and has not.
     pub(crate) revoking: BTreeSet<PartitionId>,

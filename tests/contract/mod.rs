@@ -65,6 +65,8 @@ macro_rules! contract_tests {
                 shares_are_even_and_disjoint
                 member_may_own_nothing
                 partitions_may_be_given_up_one_by_one
+                lease_is_renewed_by_heartbeats_and_ends_with_the_membership
+                frozen_member_has_no_lease_when_others_have_its_partitions
                 frozen_member_loses_what_it_owned
                 static_member_comes_back_to_its_partitions
                 newer_instance_takes_the_place_of_the_older

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use millstream::processor::{KeyValueStore, Processor, ProcessorContext, Punctuation};
-use millstream::testing::{Faults, Input, Simulation, SimulationFailure};
+use millstream::testing::{FaultKind, Faults, Input, Simulation, SimulationFailure};
 use millstream::{
     BoxError, Config, Guarantee, JoinWindows, KTable, Materialized, Processed, PunctuationType,
     Record, SessionWindows, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology, Windowed,
@@ -80,9 +80,12 @@ fn a_count_behind_a_repartition() {
     report(simulation.verify(&some_words(300), |run| run.exactly_once(&counts())));
 }
 
+/// Whoever is expelled for another reason than silence may go on writing until it hears of it:
+/// that is a gap of this guarantee, told in its docs.
 #[test]
 fn a_count_at_least_once() {
-    let simulation = simulation(&word_count()).config(at_least_once());
+    let faults = Faults::all().without(FaultKind::Expel);
+    let simulation = simulation(&word_count()).config(at_least_once()).faults(faults);
     report(simulation.verify(&some_words(300), |run| {
         let largest = |records: Vec<(String, i64)>| {
             let mut largest = std::collections::BTreeMap::new();

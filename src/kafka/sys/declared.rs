@@ -5,6 +5,44 @@ use std::ffi::{c_char, c_int, c_void};
 
 use rdkafka_sys as rd;
 
+/// Hears of a new instance: instance, configuration, opaque, buffer for an error's text.
+pub(super) type OnNew = unsafe extern "C" fn(
+    *mut rd::rd_kafka_t,
+    *const rd::rd_kafka_conf_t,
+    *mut c_void,
+    *mut c_char,
+    usize,
+) -> c_int;
+
+/// Hears of a request: instance, socket, broker and its id, API key and version, correlation, size,
+/// opaque.
+pub(super) type OnSent = unsafe extern "C" fn(
+    *mut rd::rd_kafka_t,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    *mut c_void,
+) -> c_int;
+
+/// Hears of an answer: as for a request, then the round trip, what came of it, opaque.
+pub(super) type OnReceived = unsafe extern "C" fn(
+    *mut rd::rd_kafka_t,
+    c_int,
+    *const c_char,
+    i32,
+    i16,
+    i16,
+    i32,
+    usize,
+    i64,
+    c_int,
+    *mut c_void,
+) -> c_int;
+
 unsafe extern "C" {
     pub(super) fn rd_kafka_error_code(error: *const rd::rd_kafka_error_t) -> c_int;
     pub(super) fn rd_kafka_err2str(code: c_int) -> *const c_char;
@@ -12,6 +50,24 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_event_error(event: *mut rd::rd_kafka_event_t) -> c_int;
     pub(super) fn rd_kafka_producev(rk: *mut rd::rd_kafka_t, ...) -> c_int;
     pub(super) fn rd_kafka_purge(rk: *mut rd::rd_kafka_t, flags: c_int) -> c_int;
+    pub(super) fn rd_kafka_conf_interceptor_add_on_new(
+        conf: *mut rd::rd_kafka_conf_t,
+        name: *const c_char,
+        on_new: Option<OnNew>,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_interceptor_add_on_request_sent(
+        rk: *mut rd::rd_kafka_t,
+        name: *const c_char,
+        on_sent: Option<OnSent>,
+        opaque: *mut c_void,
+    ) -> c_int;
+    pub(super) fn rd_kafka_interceptor_add_on_response_received(
+        rk: *mut rd::rd_kafka_t,
+        name: *const c_char,
+        on_received: Option<OnReceived>,
+        opaque: *mut c_void,
+    ) -> c_int;
     pub(super) fn rd_kafka_fatal_error(
         rk: *mut rd::rd_kafka_t,
         text: *mut c_char,

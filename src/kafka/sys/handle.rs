@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use rdkafka_sys as rd;
 
+use super::heartbeats::{self, Heartbeats};
 use super::{Code, Fault, c_string, check, code, declared, millis, text_of};
 use crate::log::{LogError, TopicPartition};
 
@@ -16,6 +17,8 @@ use crate::log::{LogError, TopicPartition};
 pub(in crate::kafka) enum Kind {
     /// Reads.
     Consumer,
+    /// Is a member of a group: its heartbeats are counted.
+    Member,
     /// Writes.
     Producer,
 }
@@ -26,6 +29,8 @@ pub(in crate::kafka) struct Handle {
     rk: *mut rd::rd_kafka_t,
     /// Set when a partition that is fetched was not found; the library has a pointer to it.
     is_missing: Arc<AtomicBool>,
+    /// The library has a pointer to these, too.
+    heartbeats: Arc<Heartbeats>,
 }
 
 // SAFETY: librdkafka's instances may be used by several threads at once.
@@ -40,9 +45,14 @@ impl Handle {
         properties: &[(String, String)],
     ) -> Result<Arc<Self>, LogError> {
         let is_missing = Arc::new(AtomicBool::new(false));
+        let heartbeats = Arc::new(Heartbeats::default());
         let conf = configure(properties, &is_missing)?;
+        if kind == Kind::Member {
+            // SAFETY: the configuration is ours; the owner of the instance holds the counts.
+            unsafe { heartbeats::count(conf, &heartbeats) };
+        }
         let kind = match kind {
-            Kind::Consumer => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
+            Kind::Consumer | Kind::Member => rd::rd_kafka_type_t::RD_KAFKA_CONSUMER,
             Kind::Producer => rd::rd_kafka_type_t::RD_KAFKA_PRODUCER,
         };
         let mut text = [0; TEXT_BYTES];
@@ -54,12 +64,17 @@ impl Handle {
             unsafe { rd::rd_kafka_conf_destroy(conf) };
             return Err(LogError::Fatal(buffer_text(&text)));
         }
-        Ok(Arc::new(Self { rk, is_missing }))
+        Ok(Arc::new(Self { rk, is_missing, heartbeats }))
     }
 
     /// The instance itself, valid as long as this owner.
     pub(super) const fn ptr(&self) -> *mut rd::rd_kafka_t {
         self.rk
+    }
+
+    /// What a member has sent to its coordinator.
+    pub(in crate::kafka) fn heartbeats(&self) -> &Heartbeats {
+        &self.heartbeats
     }
 
     /// The error that has ended this instance's usefulness, if there is one.

@@ -15,6 +15,8 @@ pub(super) struct MemoryMembership {
     alarm: Arc<Alarm>,
     config: MembershipConfig,
     standing: Seat,
+    /// When the group last heard of the member, on the clock of whoever polls.
+    heard: Option<Instant>,
     /// What the member was told to be its own and has not given up.
     owned: BTreeSet<PartitionId>,
 }
@@ -30,8 +32,8 @@ enum Seat {
 impl MemoryMembership {
     pub(super) fn join(shared: Arc<Shared>, config: MembershipConfig) -> Self {
         let number = shared.change(|state| state.join(&config));
-        let alarm = Arc::new(Alarm::default());
-        Self { shared, alarm, config, standing: Seat::Member(number), owned: BTreeSet::new() }
+        let (alarm, owned) = (Arc::new(Alarm::default()), BTreeSet::new());
+        Self { shared, alarm, config, standing: Seat::Member(number), heard: None, owned }
     }
 
     /// Notes what the events say about what is owned.
@@ -44,7 +46,7 @@ impl MemoryMembership {
     }
 
     /// Says what is lost and, unless someone else has the static name now, joins again.
-    fn return_to_group(&mut self, events: &mut Vec<GroupEvent>) {
+    fn return_to_group(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         let lost: Vec<PartitionId> = std::mem::take(&mut self.owned).into_iter().collect();
         if !lost.is_empty() {
             events.push(GroupEvent::Lost(lost));
@@ -59,7 +61,7 @@ impl MemoryMembership {
         });
         match joined {
             Some((number, Standing::Member(assigned))) => {
-                self.standing = Seat::Member(number);
+                (self.standing, self.heard) = (Seat::Member(number), Some(now));
                 self.note(&assigned);
                 events.extend(assigned);
             }
@@ -74,14 +76,15 @@ impl MemoryMembership {
 }
 
 impl Membership for MemoryMembership {
-    fn poll(&mut self, _now: Instant, events: &mut Vec<GroupEvent>) {
+    fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         let Seat::Member(number) = self.standing else { return };
         match self.shared.change(|state| state.hear(&self.config.group, number)) {
             Standing::Member(new) => {
+                self.heard = Some(now);
                 self.note(&new);
                 events.extend(new);
             }
-            Standing::Expelled => self.return_to_group(events),
+            Standing::Expelled => self.return_to_group(now, events),
         }
     }
 
@@ -101,6 +104,11 @@ impl Membership for MemoryMembership {
             self.shared.read(|state| state.groups.get(&group).map_or(-1, |known| known.generation));
         let instance_id = self.config.instance_id.clone();
         MemberToken { group, member_id: member_id(number), generation, instance_id }
+    }
+
+    fn lease(&self) -> Instant {
+        let heard = self.heard.filter(|_| self.standing != Seat::Over);
+        heard.map_or(Instant::default(), |heard| heard + self.config.session_timeout)
     }
 
     fn wait(&mut self, at_most: Duration) {

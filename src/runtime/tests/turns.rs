@@ -8,7 +8,7 @@ use super::*;
 use crate::group::WorkerId;
 use crate::log::{
     ClientConfig, CommittedOffset, End, HeadersView, Isolation, Log, LogClient, MemberToken,
-    OpenBatch, PartitionId, TopicPartition,
+    OffsetSpec, OpenBatch, PartitionId, TopicPartition,
 };
 use crate::runtime::app::parts;
 use crate::runtime::command::{Command, OpenedTask, Report};
@@ -43,6 +43,10 @@ fn task(text: &str) -> TaskId {
 
 impl Process {
     fn new() -> Self {
+        Self::with(Guarantee::ExactlyOnce)
+    }
+
+    fn with(guarantee: Guarantee) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
         let log = MemoryLog::with_clock(Arc::clone(&clock) as _);
         log.create_topic("words", 4);
@@ -50,7 +54,7 @@ impl Process {
         let config = Config {
             transaction_timeout: TRANSACTION_TIMEOUT,
             commit_interval: Duration::ZERO,
-            ..config(Guarantee::ExactlyOnce)
+            ..config(guarantee)
         };
         let Ready { directory, .. } = prepare(&word_count(), &config, &*log.admin()).unwrap();
         let shared = Arc::new(log.clone());
@@ -64,6 +68,12 @@ impl Process {
         let (to_restorer, commands) = unbounded();
         let restorer = parts.restorer(commands, report_to(sender)).unwrap();
         Self { log, parts, worker, restorer, to_worker, to_restorer, reports, fed: 0 }
+    }
+
+    /// Where a partition ends, open transactions included.
+    fn end_of(&self, topic: &str, partition: u32) -> i64 {
+        let wanted = (self.partition(topic, partition), OffsetSpec::End);
+        self.log.admin().offsets(&[wanted]).unwrap()[0]
     }
 
     fn partition(&self, topic: &str, partition: u32) -> PartitionId {
@@ -142,7 +152,6 @@ fn a_task_closes_though_its_neighbour_always_has_something_to_commit() {
 fn a_refused_commit_leaves_no_transaction_open_for_its_tasks_to_wait_for() {
     let mut process = Process::new();
     process.start(task("1_0"));
-    let changelog = process.partition("app-counts-changelog", 0);
     let repartition = TopicPartition::new("app-counts-repartition", 0);
     process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
     let stranger = MemberToken {
@@ -151,7 +160,7 @@ fn a_refused_commit_leaves_no_transaction_open_for_its_tasks_to_wait_for() {
         generation: 1,
         instance_id: None,
     };
-    *process.parts.token.lock().unwrap() = stranger;
+    process.parts.member.lock().unwrap().token = stranger;
     let (topic, at) = (&*repartition.topic, Timestamp::ZERO);
     let word = rmp_serde::to_vec("word").unwrap();
     process.log.produce(topic, Some(0), at, Some(b"word"), Some(&word), &Headers::new());
@@ -162,12 +171,34 @@ fn a_refused_commit_leaves_no_transaction_open_for_its_tasks_to_wait_for() {
             _ => None,
         },
     );
-    let ends = process.log.admin().offsets(&[(changelog, crate::log::OffsetSpec::End)]).unwrap();
-    assert_ne!(ends, [0], "the refused transaction has written to the changelog");
-    *process.parts.token.lock().unwrap() = MemberToken::default();
+    let end = process.end_of("app-counts-changelog", 0);
+    assert_ne!(end, 0, "the refused transaction has written to the changelog");
+    process.parts.member.lock().unwrap().token = MemberToken::default();
     let command = RestoreCommand::Open { task: task("1_0"), backend: None, is_anew: false };
     process.to_restorer.send(command).unwrap();
     process.turn_until(|_| {}, |report| matches!(report, Report::Opened(_)).then_some(()));
+}
+
+/// Without transactions nothing fences a process that was frozen or cut off: what it wrote into a
+/// changelog of which another process has become the owner took counts back.
+#[test]
+fn a_process_without_a_lease_writes_nothing_at_least_once() {
+    let mut process = Process::with(Guarantee::AtLeastOnce);
+    process.start(task("0_0"));
+    let now = process.parts.clock.instant();
+    process.parts.member.lock().unwrap().lease = Some(now);
+    process.feed(0);
+    for _ in 0..TURNS {
+        process.worker.turn().unwrap();
+    }
+    let written = |process: &Process| -> i64 {
+        (0..4).map(|partition| process.end_of("app-counts-repartition", partition)).sum()
+    };
+    assert_eq!(written(&process), 0);
+    let soon = now + Duration::from_millis(1);
+    process.parts.member.lock().unwrap().lease = Some(soon);
+    process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
+    assert_eq!(written(&process), 1, "the record was kept back, not lost");
 }
 
 /// A process that died in the middle of a transaction: it had claimed `1_0`, and has written to the

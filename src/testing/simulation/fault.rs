@@ -32,6 +32,8 @@ pub enum FaultKind {
     Join,
     /// The group expels a process that goes on running.
     Expel,
+    /// A process is not at turn for a while, often for longer than its session lasts.
+    Freeze,
     /// An effect ends as unknown: it has happened, or it has not.
     UnknownOutcome,
     /// The ends of effects are reported late.
@@ -46,11 +48,12 @@ pub enum FaultKind {
     DiskFailure,
 }
 
-const ALL: [FaultKind; 10] = [
+const ALL: [FaultKind; 11] = [
     FaultKind::Kill,
     FaultKind::Stop,
     FaultKind::Join,
     FaultKind::Expel,
+    FaultKind::Freeze,
     FaultKind::UnknownOutcome,
     FaultKind::LateAnswers,
     FaultKind::Unavailable,
@@ -119,6 +122,7 @@ pub(super) enum Strike {
     Stop { away: Duration },
     Join,
     Expel,
+    Freeze { lasting: Duration },
     UnknownOutcome { effect: Effect, happens: bool },
     LateAnswers { lasting: Duration },
     Unavailable { lasting: Duration },
@@ -158,6 +162,7 @@ impl Strike {
             FaultKind::Stop => Self::Stop { away: lasting },
             FaultKind::Join => Self::Join,
             FaultKind::Expel => Self::Expel,
+            FaultKind::Freeze => Self::Freeze { lasting: lasting * *random.pick(&[1, 8]) },
             FaultKind::UnknownOutcome => {
                 let effects = [Effect::Init, Effect::Send, Effect::Offsets, Effect::End];
                 let effect = *random.pick(&effects);

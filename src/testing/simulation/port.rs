@@ -68,7 +68,11 @@ impl Port {
             Strike::Unavailable { lasting } => state.unavailable_until = now + lasting,
             Strike::SlowReads { lasting } => state.slow_until = now + lasting,
             Strike::DiskFailure { after_calls } => state.disk_fails_in = Some(after_calls),
-            Strike::Stop { .. } | Strike::Join | Strike::Expel | Strike::ClockJump { .. } => {}
+            Strike::Stop { .. }
+            | Strike::Join
+            | Strike::Expel
+            | Strike::Freeze { .. }
+            | Strike::ClockJump { .. } => {}
         });
     }
 
@@ -285,6 +289,10 @@ impl Membership for FaultyMembership {
         let token = self.inner.token();
         self.port.with(|state| state.member = Some(token.clone()));
         token
+    }
+
+    fn lease(&self) -> Instant {
+        self.inner.lease()
     }
 
     fn wait(&mut self, at_most: Duration) {

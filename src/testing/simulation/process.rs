@@ -16,7 +16,6 @@ use crate::dsl::Topology;
 use crate::error::{BoxError, Error, ErrorKind};
 use crate::group::{Rebalance, WorkerId};
 use crate::log::Log;
-use crate::log::MemberToken;
 use crate::log::catalog::Catalog;
 use crate::runtime::app::{FailureAction, membership_config};
 use crate::runtime::command::{Command, Report};
@@ -31,6 +30,7 @@ use crate::runtime::worker::{Next, Worker};
 use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
 use crate::time::Clock;
+use crate::topology::TaskId;
 
 /// Workers that the control plane has asked for and that are not made yet.
 type Starting = Arc<Mutex<Vec<(WorkerId, Receiver<Command>)>>>;
@@ -93,10 +93,9 @@ impl Process {
         let layout = prepare_topics(&topology, &config, &*log.admin())?;
         let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
         let environment = Arc::new(TaskEnvironment::new(&config, topology.plan(), catalog));
-        let token = Arc::new(Mutex::new(MemberToken::default()));
-        let taken_ids = Arc::default();
+        let (member, taken_ids) = (Arc::default(), Arc::default());
         let parts =
-            Parts { config, topology, environment, directory, clock, log, token, taken_ids };
+            Parts { config, topology, environment, directory, clock, log, member, taken_ids };
         let rebalance = Rebalance::of_layout(&layout, parts.log.partitions());
         let membership = parts.log.join(membership_config(&parts.config, &layout))?;
         let (own, inbox) = Mailbox::new();
@@ -127,6 +126,11 @@ impl Process {
         }
         let (control, workers) = (Some(control), BTreeMap::new());
         Ok(Self { parts, control, restorer: running, workers, starting, own, lifecycle })
+    }
+
+    /// The tasks that run here.
+    pub(super) fn tasks(&self) -> impl Iterator<Item = TaskId> {
+        self.workers.values().flat_map(Worker::tasks).map(|task| task.id)
     }
 
     /// How many parts can be turned.

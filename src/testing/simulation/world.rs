@@ -4,13 +4,14 @@
 //!
 //! - Committed offsets never go back.
 //! - Nothing is on a disk that is not permanent in its changelog (by the disk itself).
-//! - After the last fault everything drains within a bounded time.
+//! - After the last fault everything drains within a bounded time, and each task runs in one place.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::disk::{ChangelogOf, Disk};
+use super::event_log::TURN;
 use super::fault::{Fault, StateLoss, Strike};
 use super::port::{FaultyLog, Port};
 use super::process::{Process, ProcessSetup, Turned};
@@ -40,6 +41,8 @@ struct Slot {
     on_kill: (StateLoss, Duration),
     /// How long the process stays away once it has closed.
     away: Duration,
+    /// Until when it is not at turn.
+    frozen_until: Instant,
 }
 
 /// Everything that exists in one run.
@@ -129,7 +132,8 @@ impl<'a> World<'a> {
             {
                 break;
             }
-            if is_settled && !self.is_closing && self.undrained().is_none() {
+            let is_done = || self.undrained().or_else(|| self.misplaced()).is_none();
+            if is_settled && !self.is_closing && is_done() {
                 self.close_all();
                 quiet = 0;
             }
@@ -151,7 +155,8 @@ impl<'a> World<'a> {
         let starts_at = Some(self.clock.instant() + Duration::from_millis(5 * index as u64));
         let on_kill = (StateLoss::Nothing, Duration::ZERO);
         let away = Duration::ZERO;
-        self.slots.push(Slot { process: None, port, disk, starts_at, on_kill, away });
+        let frozen_until = Instant::default();
+        self.slots.push(Slot { process: None, port, disk, starts_at, on_kill, away, frozen_until });
     }
 
     fn feed(&self, input: &Input, index: usize) {
@@ -162,12 +167,16 @@ impl<'a> World<'a> {
 
     fn strike(&mut self, fault: &Fault) {
         let index = fault.process % self.slots.len();
+        tracing::info!(%fault, "a fault strikes");
         let slot = &mut self.slots[index];
         match fault.strike {
             Strike::Kill { state, away, .. } => slot.on_kill = (state, away),
             Strike::Stop { away } => {
                 slot.away = away;
                 slot.process.iter().for_each(Process::close);
+            }
+            Strike::Freeze { lasting } => {
+                slot.frozen_until = self.clock.instant() + lasting;
             }
             Strike::Join => return self.add_slot(),
             Strike::Expel => {
@@ -185,6 +194,7 @@ impl<'a> World<'a> {
         for slot in &mut self.slots {
             slot.port.heal();
             slot.away = Duration::ZERO;
+            slot.frozen_until = Instant::default();
         }
     }
 
@@ -204,11 +214,12 @@ impl<'a> World<'a> {
             self.start(index);
             return true;
         }
-        let Some(process) = &mut slot.process else {
+        let Some(process) = slot.process.as_mut().filter(|_| slot.frozen_until <= now) else {
             self.advance(5);
             return false;
         };
         let part = self.random.below(process.parts());
+        tracing::trace!(at = now.since(Instant::default()).as_millis(), index, part, "{TURN}");
         let turned = process.turn(part);
         self.note((index as u64) << 8 | part << 3 | turned as u64);
         match turned {
@@ -224,6 +235,7 @@ impl<'a> World<'a> {
     }
 
     fn start(&mut self, index: usize) {
+        tracing::info!(index, "a process starts");
         let slot = &mut self.slots[index];
         slot.starts_at = None;
         let directory =
@@ -249,6 +261,7 @@ impl<'a> World<'a> {
     fn killed(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         let (loss, away) = slot.on_kill;
+        tracing::info!(index, "the process is killed");
         slot.process = None;
         slot.disk.lose(loss);
         slot.starts_at = Some(self.clock.instant() + away);
@@ -344,6 +357,17 @@ impl<'a> World<'a> {
         None
     }
 
+    /// A task that runs nowhere, or in two places.
+    fn misplaced(&self) -> Option<String> {
+        let processes = || self.slots.iter().filter_map(|slot| slot.process.as_ref());
+        let tasks = self.environment.tasks().ok()?;
+        let places = |task| processes().flat_map(Process::tasks).filter(|id| *id == task).count();
+        let misplaced = |task| {
+            (places(task) != 1).then(|| format!("task {task} runs in {} places", places(task)))
+        };
+        tasks.into_iter().find_map(misplaced)
+    }
+
     fn is_open(&self, partition: PartitionId) -> bool {
         let end = self.log.admin().offsets(&[(partition, OffsetSpec::End)]);
         let stable = self.log.stable_end(&self.log.partitions().name(partition));
@@ -356,7 +380,8 @@ impl<'a> World<'a> {
     }
 
     fn not_drained(&self) -> String {
-        let what = self.undrained().unwrap_or_else(|| "the processes do not close".to_owned());
+        let what = self.undrained().or_else(|| self.misplaced());
+        let what = what.unwrap_or_else(|| "the processes do not close".to_owned());
         let error = self.last_error.as_deref().unwrap_or("none");
         let seconds = PATIENCE.as_secs();
         format!("not drained {seconds} s after the last fault: {what}; last error: {error}")
