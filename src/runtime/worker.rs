@@ -566,7 +566,10 @@ impl Worker {
             let millis = due.as_millis().saturating_sub(now.wall_clock.as_millis()).max(0);
             Duration::from_millis(millis as u64)
         });
-        until_commit.min(until_timer)
+        let idle = self.tasks.values().filter_map(Task::idle_until);
+        let idle = idle.filter(|until| *until > now.instant).min();
+        let until_idle = idle.map_or(Duration::from_secs(1), |until| until.since(now.instant));
+        until_commit.min(until_timer).min(until_idle)
     }
 }
 

@@ -13,7 +13,6 @@
 mod failures;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, EncodedHeaders, PartitionId, RecordBatch};
@@ -54,8 +53,6 @@ pub(crate) struct Task {
     is_dirty: bool,
     commit_requested: bool,
     claim: Claim,
-    /// Since when the task has waited for an empty partition.
-    idle_since: Option<Instant>,
     /// Records processed in all.
     pub(crate) processed: u64,
 }
@@ -134,7 +131,6 @@ impl Task {
             is_dirty: false,
             commit_requested: false,
             claim: Claim::Unneeded,
-            idle_since: None,
             processed: 0,
         }
     }
@@ -243,22 +239,26 @@ impl Task {
                 None => waits |= self.must_wait_for(index, now),
             }
         }
-        if next.is_some() && waits {
-            self.idle_since.get_or_insert(now.instant);
-            return Ok(None);
-        }
-        self.idle_since = None;
-        Ok(next.map(|(_, index)| index))
+        Ok(next.filter(|_| !waits).map(|(_, index)| index))
     }
 
     /// Whether records of an empty partition may still come before those of the others.
-    fn must_wait_for(&self, index: usize, now: Now) -> bool {
+    /// One that has been idle for long enough is not waited for again before it has had a record.
+    fn must_wait_for(&mut self, index: usize, now: Now) -> bool {
         let Some(max_idle) = self.environment.max_task_idle else { return false };
-        if !self.queues[index].is_drained() {
+        let queue = &mut self.queues[index];
+        if !queue.is_drained() {
             return true;
         }
-        let idle = self.idle_since.map_or(Duration::ZERO, |since| now.instant.since(since));
-        idle < max_idle
+        now.instant.since(*queue.idle_since.get_or_insert(now.instant)) < max_idle
+    }
+
+    /// When the task goes on with what it has, if it waits for an idle partition.
+    pub(crate) fn idle_until(&self) -> Option<Instant> {
+        let max_idle = self.environment.max_task_idle?;
+        let waits = self.queues.iter().any(|queue| !queue.is_empty());
+        let since = self.queues.iter().filter_map(|queue| queue.idle_since).max();
+        since.filter(|_| waits).map(|since| since + max_idle)
     }
 
     fn load(&mut self, outbox: &mut Outbox, index: usize) -> Result<()> {

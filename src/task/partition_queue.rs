@@ -17,7 +17,7 @@ use crate::log::{
     EncodedHeaders, PartitionId, RecordBatch, RecordCursor, RecordView, TopicPartition,
 };
 use crate::operator::source::Source;
-use crate::time::Timestamp;
+use crate::time::{Instant, Timestamp};
 
 /// Records that are decoded together, at most.
 const AHEAD_MAX: usize = 16;
@@ -46,6 +46,8 @@ pub(crate) struct PartitionQueue {
     caught_up: bool,
     /// Up to where the log held nothing that was not fetched, when it last reported.
     fetched_to: i64,
+    /// Since when the log is known to hold nothing more that could be waited for.
+    pub(crate) idle_since: Option<Instant>,
     /// Whether the client was told to stop fetching.
     pub(crate) is_paused: bool,
     /// Records taken in all, those that could not be decoded included.
@@ -89,6 +91,7 @@ impl PartitionQueue {
             bytes: 0,
             caught_up: false,
             fetched_to: position,
+            idle_since: None,
             is_paused: false,
             taken: 0,
             fetched_bytes: 0,
@@ -98,6 +101,7 @@ impl PartitionQueue {
     /// Takes fetched records.
     pub(crate) fn push(&mut self, batch: RecordBatch) {
         self.caught_up = false;
+        self.idle_since = None;
         self.bytes += batch.size_bytes();
         self.fetched_bytes += batch.size_bytes() as u64;
         let mut cursor = RecordCursor::new(batch);

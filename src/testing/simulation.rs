@@ -14,7 +14,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::config::{Config, Guarantee};
+use crate::config::{Config, ConfigBuilder, Guarantee};
 use crate::dsl::Topology;
 use crate::error::{BoxError, Result};
 use crate::log::memory::MemoryLog;
@@ -124,12 +124,7 @@ impl Simulation {
     ///
     /// Never: these settings are valid.
     pub fn new(topology: &Topology) -> Self {
-        let config = Config::builder("simulated", "in-process")
-            .session_timeout(Duration::from_secs(2))
-            .heartbeat_interval(Duration::from_millis(200))
-            .transaction_timeout(Duration::from_secs(3))
-            .build()
-            .expect("these settings are valid");
+        let config = Self::settings().build().expect("these settings are valid");
         let setting = Setting {
             topology: topology.clone(),
             config: Arc::new(config),
@@ -140,7 +135,16 @@ impl Simulation {
         Self { setting, seeds: 0..1, faults: Faults::all() }
     }
 
-    /// Settings of your own. Brokers and the state directory do not matter.
+    /// The settings of a simulation, to change some: sessions of 2 s, transactions of 3 s.
+    pub fn settings() -> ConfigBuilder {
+        Config::builder("simulated", "in-process")
+            .session_timeout(Duration::from_secs(2))
+            .heartbeat_interval(Duration::from_millis(200))
+            .transaction_timeout(Duration::from_secs(3))
+    }
+
+    /// Settings of your own, best begun with [`settings`](Self::settings). Brokers and the state
+    /// directory do not matter.
     #[must_use]
     pub fn config(mut self, config: Config) -> Self {
         self.setting.config = Arc::new(config);

@@ -454,3 +454,26 @@ fn codecs_of_the_users_own_serve_reading_and_writing() {
     assert_eq!(out, [Record::new(Some("a".to_owned()), vec![3, 1], at(1))]);
     assert_eq!(driver.log().read("out")[0].value.as_deref(), Some(&b"[3,1]"[..]));
 }
+
+// --- records of several partitions ---------------------------------------------------------------
+
+/// A partition that had nothing for `max_task_idle` was waited for again behind each record of the
+/// others: one of them came through in that time.
+#[test]
+fn an_idle_partition_is_waited_for_once() {
+    let builder = StreamsBuilder::new();
+    stream(&builder).merge(&stream_of(&builder, "other")).to(&text("out"));
+    let config = Config::builder("test", "in-process").max_task_idle(Some(ms(100))).build();
+    let topology = builder.build().expect("a valid pipeline");
+    let mut driver = TopologyTestDriver::with_config(&topology, config.expect("valid settings"));
+    assert_eq!(pass(&mut driver, "a=1@10 b=2@20 c=3@30"), "", "the other partition is waited for");
+    driver.advance(ms(99)).expect("it runs");
+    assert_eq!(drain(&mut driver, "out"), "");
+    driver.advance(ms(1)).expect("it runs");
+    assert_eq!(drain(&mut driver, "out"), "a=1@10 b=2@20 c=3@30");
+    assert_eq!(pass(&mut driver, "d=4@40"), "d=4@40", "it is idle still");
+    send(&mut driver, "other", "x=5@35");
+    assert_eq!(drain(&mut driver, "out"), "", "the first is idle since a moment only");
+    driver.advance(ms(100)).expect("it runs");
+    assert_eq!(drain(&mut driver, "out"), "x=5@35");
+}

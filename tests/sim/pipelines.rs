@@ -53,11 +53,9 @@ fn simulation(topology: &Topology) -> Simulation {
 }
 
 fn at_least_once() -> Config {
-    Config::builder("simulated", "in-process")
+    Simulation::settings()
         .guarantee(Guarantee::AtLeastOnce)
         .commit_interval(ms(100))
-        .session_timeout(ms(2_000))
-        .heartbeat_interval(ms(200))
         .build()
         .expect("valid settings")
 }
@@ -155,7 +153,8 @@ fn sessions_that_merge() {
     report(simulation.verify(&keyed("in", 300), |run| run.exactly_once(&text("out"))));
 }
 
-/// The rows stand there before the records that look them up.
+/// The rows stand there before the records that look them up, and are waited for: what arrives late
+/// would be late for a join, too.
 #[test]
 fn a_stream_joined_with_a_table() {
     let builder = StreamsBuilder::new();
@@ -166,7 +165,9 @@ fn a_stream_joined_with_a_table() {
     let record = |n: i64| (format!("k{}", n % 11), n.to_string(), at(1_000 + n * 10));
     let input = Input::new().records(&text("rows"), rows);
     let input = input.and_then(|input| input.records(&text("in"), (0..300).map(record)));
-    let simulation = simulation(&built(builder));
+    let config =
+        Simulation::settings().max_task_idle(Some(ms(1_000))).build().expect("valid settings");
+    let simulation = simulation(&built(builder)).config(config);
     let input = input.expect("text can be encoded");
     report(simulation.verify(&input, |run| run.exactly_once(&text("out"))));
 }
