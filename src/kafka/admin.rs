@@ -253,7 +253,7 @@ impl Admin for KafkaAdmin {
         loop {
             let producer = Handle::new(Kind::Producer, &self.properties.writing(&owned))?;
             match producer.init_transactions(patience.min(TIMEOUT)) {
-                Err(fault) if is_late(&fault) && patience < TIMEOUT => patience *= 2,
+                Err(fault) if is_ending(&fault) && patience < TIMEOUT => patience *= 2,
                 answer => return answer.map_err(log_error),
             }
         }
@@ -318,6 +318,11 @@ fn distinct(wanted: &[(TopicPartition, i64)]) -> Vec<Round> {
 
 fn is_late(fault: &Fault) -> bool {
     fault.code == code!(RD_KAFKA_RESP_ERR__TIMED_OUT)
+}
+
+/// Whether the cluster is still about to end what a fenced producer has left open.
+fn is_ending(fault: &Fault) -> bool {
+    is_late(fault) || fault.code == code!(RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS)
 }
 
 /// Whether the cluster is still about to make a topic known.

@@ -5,7 +5,9 @@
 //! 1. End the transaction that the previous owner may have left open: where it has not given the
 //!    task up, its transactional id stands beside the committed offsets. Then read those, once no
 //!    transaction is open on them any more. So a task never overtakes the last commit of its
-//!    previous owner, and never waits until the log ends an abandoned transaction.
+//!    previous owner. If one stays open, its writer ended before its own id stood there: all ids
+//!    that stand beside other tasks' offsets are then fenced, one after the other. So a task waits
+//!    for the log to end an abandoned transaction only where that was its writer's first.
 //! 2. Take the *high watermark* of each changelog. The last stable offset would not do: a foreign
 //!    open transaction may hide committed records behind it.
 //! 3. Read each changelog, committed records only, from what the local store holds up to there.
@@ -42,6 +44,10 @@ use crate::topology::TaskId;
 
 /// How long to wait before a call that the log could not answer is tried again.
 const RETRY: Duration = Duration::from_millis(50);
+
+/// How long a transaction may stay open on a task's offsets before its writer is looked for: longer
+/// than a commit takes.
+const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How often the user is told that the log does not answer.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
@@ -97,6 +103,14 @@ struct Ownership {
     /// From when on a foreign claim is taken for an abandoned one. A task that fails here and is
     /// then found in foreign hands may have been lost without our knowing: the group will say so.
     fence_from: Instant,
+    /// Since when a transaction is open on the task's offsets, if one was when last looked at.
+    unstable_since: Option<Instant>,
+}
+
+impl Ownership {
+    const fn new(now: Instant) -> Self {
+        Self { since: now, fence_from: now, unstable_since: None }
+    }
 }
 
 enum Job {
@@ -188,9 +202,9 @@ impl Restorer {
     fn note_ownership(&mut self, task: TaskId, is_anew: bool) {
         let now = self.setup.clock.instant();
         let known = self.ownership.entry(task);
-        let known = known.or_insert(Ownership { since: now, fence_from: now });
+        let known = known.or_insert(Ownership::new(now));
         if is_anew {
-            *known = Ownership { since: now, fence_from: now };
+            *known = Ownership::new(now);
         } else {
             known.fence_from = now + self.setup.config.session_timeout;
         }
@@ -250,7 +264,7 @@ impl Restorer {
     fn begin(&mut self, task: TaskId, now: Instant, job: &mut Option<Job>) -> Result<()> {
         let Some(Job::Waiting { backend, .. }) = job else { return Ok(()) };
         self.fence_previous_owner(task, now)?;
-        let committed = self.committed(task)?;
+        let committed = self.stable_offsets(task, now)?;
         let backend = match backend.take() {
             Some(backend) => backend,
             None => self.open(task)?,
@@ -283,24 +297,68 @@ impl Restorer {
         if !self.setup.config.is_exactly_once() {
             return Ok(());
         }
-        let Ownership { since, fence_from } = self.ownership[&task];
+        let Ownership { since, fence_from, .. } = self.ownership[&task];
         for owner in self.claimed_by(task)? {
-            let is_ours =
-                self.setup.taken_ids.lock().expect("no panic while held").contains(&*owner);
-            if is_ours || self.fenced.get(&owner).is_some_and(|fenced| *fenced >= since) {
+            let is_fenced = self.fenced.get(&owner).is_some_and(|fenced| *fenced >= since);
+            if is_fenced || self.is_ours(&owner) {
                 continue;
             }
             if now < fence_from {
                 let message = format!("`{owner}` has claimed the task");
                 return Err(Error::new(ErrorKind::Retriable, message));
             }
-            match self.setup.environment.catalog.admin().fence(&owner) {
-                Ok(()) => tracing::info!(%task, owner, "the previous owner is fenced"),
-                // Its transaction ends by its own timeout, and nothing is overtaken till then.
-                Err(error) => tracing::warn!(%task, owner, %error, "the previous owner goes on"),
-            }
-            self.fenced.insert(owner, now);
+            self.fence(task, owner, now)?;
         }
+        Ok(())
+    }
+
+    /// What the group has committed for the task's inputs. If a transaction stays open on them,
+    /// fences one more of those who may be its writer.
+    fn stable_offsets(
+        &mut self,
+        task: TaskId,
+        now: Instant,
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        let (group, inputs) = self.group_inputs(task)?;
+        let committed = self.setup.environment.catalog.admin().committed(group, &inputs);
+        let is_unstable = matches!(committed, Err(LogError::Unstable));
+        let ownership = self.ownership.get_mut(&task).expect("a task is opened by command");
+        let since = is_unstable.then(|| ownership.unstable_since.unwrap_or(now));
+        ownership.unstable_since = since;
+        if since.is_some_and(|since| now.since(since) >= UNSTABLE_PATIENCE) {
+            self.fence_someone(task, now)?;
+        }
+        committed.map_err(unanswered)
+    }
+
+    /// Fences one of those who stand beside the offsets of any task, unless it was fenced since
+    /// this one is ours.
+    fn fence_someone(&mut self, task: TaskId, now: Instant) -> Result<()> {
+        let since = self.ownership[&task].since;
+        let mut writers = BTreeSet::new();
+        for task in self.setup.environment.tasks()? {
+            writers.extend(self.claimed_by(task)?);
+        }
+        let is_fenced = |owner: &String| self.fenced.get(owner).is_some_and(|at| *at >= since);
+        let next = writers.into_iter().find(|owner| !is_fenced(owner) && !self.is_ours(owner));
+        next.map_or(Ok(()), |owner| self.fence(task, owner, now))
+    }
+
+    fn is_ours(&self, writer: &str) -> bool {
+        self.setup.taken_ids.lock().expect("no panic while held").contains(writer)
+    }
+
+    /// Ends whatever is open under a transactional id.
+    fn fence(&mut self, task: TaskId, owner: String, now: Instant) -> Result<()> {
+        match self.setup.environment.catalog.admin().fence(&owner) {
+            Ok(()) => tracing::info!(%task, owner, "a previous owner is fenced"),
+            Err(error @ (LogError::Unavailable(_) | LogError::Unstable)) => {
+                return Err(unanswered(error));
+            }
+            // Its transaction ends by its own timeout, and nothing is overtaken till then.
+            Err(error) => tracing::warn!(%task, owner, %error, "a previous owner goes on"),
+        }
+        self.fenced.insert(owner, now);
         Ok(())
     }
 

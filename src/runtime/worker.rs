@@ -195,13 +195,14 @@ impl Worker {
     fn start(&mut self, opened: OpenedTask) -> Result<()> {
         let id = opened.id;
         assert!(!self.tasks.contains_key(&id), "a task is started once");
+        let is_named = opened.inputs.iter().any(|input| input.metadata.writer.is_some());
         let mut task = task_setup::build(&self.setup.topology, &self.setup.environment, opened)?;
         for queue in task.queues() {
             self.routes.insert(queue.partition, id);
             self.client.read_from(queue.partition, queue.position());
         }
         if let Some(writer) = &self.setup.transactional_id {
-            task.claim(Arc::clone(writer));
+            task.claim(Arc::clone(writer), is_named);
         }
         self.tasks.insert(id, task);
         tracing::info!(task = %id, "task running");

@@ -53,6 +53,8 @@ pub(crate) struct Task {
     is_dirty: bool,
     commit_requested: bool,
     claim: Claim,
+    /// Whether the committed offsets name an owner: this one, or one before it.
+    is_named: bool,
     /// Records processed in all.
     pub(crate) processed: u64,
 }
@@ -131,6 +133,7 @@ impl Task {
             is_dirty: false,
             commit_requested: false,
             claim: Claim::Unneeded,
+            is_named: false,
             processed: 0,
         }
     }
@@ -143,9 +146,10 @@ impl Task {
     }
 
     /// Has the first commit name the transactional id under which the task writes. Until then the
-    /// task must not process anything.
-    pub(crate) fn claim(&mut self, writer: Arc<str>) {
+    /// task must not process anything. `is_named` if the committed offsets name someone already.
+    pub(crate) fn claim(&mut self, writer: Arc<str>, is_named: bool) {
         self.claim = Claim::Wanted(writer);
+        self.is_named = is_named;
         self.is_dirty = true;
     }
 
@@ -154,7 +158,7 @@ impl Task {
         match self.claim {
             Claim::Held(_) => self.is_dirty = true,
             // A claim that is under way is taken back; one that is not is not made.
-            Claim::Wanted(_) => self.is_dirty = !self.is_dirty,
+            Claim::Wanted(_) => self.is_dirty = self.is_named || !self.is_dirty,
             Claim::Unneeded | Claim::Released => return,
         }
         self.claim = Claim::Released;

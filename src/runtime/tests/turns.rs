@@ -27,6 +27,7 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(3_600);
 
 /// One process whose time stands still.
 struct Process {
+    clock: Arc<ManualClock>,
     log: MemoryLog,
     parts: Parts,
     worker: Worker,
@@ -59,7 +60,8 @@ impl Process {
         let Ready { directory, .. } = prepare(&word_count(), &config, &*log.admin()).unwrap();
         let shared = Arc::new(log.clone());
         let metrics = crate::metrics::Metrics::new("app", None);
-        let parts = parts(Arc::new(config), word_count(), directory, shared, clock, metrics);
+        let same = Arc::clone(&clock) as _;
+        let parts = parts(Arc::new(config), word_count(), directory, shared, same, metrics);
         let (sender, reports) = unbounded();
         let report_to =
             |sender: Sender<Report>| Box::new(move |report| sender.send(report).unwrap());
@@ -67,7 +69,15 @@ impl Process {
         let worker = parts.worker(WorkerId(0), commands, report_to(sender.clone())).unwrap();
         let (to_restorer, commands) = unbounded();
         let restorer = parts.restorer(commands, report_to(sender)).unwrap();
-        Self { log, parts, worker, restorer, to_worker, to_restorer, reports, fed: 0 }
+        Self { clock, log, parts, worker, restorer, to_worker, to_restorer, reports, fed: 0 }
+    }
+
+    /// Whom the offsets of task `1_0` name.
+    fn owner(&self) -> Option<String> {
+        let input = self.partition("app-counts-repartition", 0);
+        let committed = self.log.admin().committed("app", &[input]).unwrap();
+        let known = committed[0].as_ref().expect("the task has committed");
+        CommitMetadata::decode(&known.metadata).writer
     }
 
     /// Where a partition ends, open transactions included.
@@ -101,15 +111,16 @@ impl Process {
     }
 
     fn open(&mut self, id: TaskId) -> OpenedTask {
+        self.open_while(id, |_| {})
+    }
+
+    fn open_while(&mut self, id: TaskId, between: impl FnMut(&mut Self)) -> OpenedTask {
         let command = RestoreCommand::Open { task: id, backend: None, is_anew: true };
         self.to_restorer.send(command).unwrap();
-        self.turn_until(
-            |_| {},
-            |report| match report {
-                Report::Opened(opened) if opened.id == id => Some(*opened),
-                _ => None,
-            },
-        )
+        self.turn_until(between, |report| match report {
+            Report::Opened(opened) if opened.id == id => Some(*opened),
+            _ => None,
+        })
     }
 
     fn start(&mut self, id: TaskId) {
@@ -201,12 +212,14 @@ fn a_process_without_a_lease_writes_nothing_at_least_once() {
     assert_eq!(written(&process), 1, "the record was kept back, not lost");
 }
 
-/// A process that died in the middle of a transaction: it had claimed `1_0`, and has written to the
-/// changelog since.
-fn dead_owner(process: &Process, leaves_offsets: bool) -> Box<dyn LogClient> {
-    let mut client = process
-        .log
-        .client(ClientConfig {
+/// A process that has died, or is about to.
+struct Other {
+    client: Box<dyn LogClient>,
+}
+
+impl Other {
+    fn new(process: &Process) -> Self {
+        let config = ClientConfig {
             client_id: "dead".into(),
             isolation: Isolation::ReadCommitted,
             transactional_id: Some("app-dead-0".into()),
@@ -214,54 +227,87 @@ fn dead_owner(process: &Process, leaves_offsets: bool) -> Box<dyn LogClient> {
             group: "app".into(),
             fetch_bytes_max: 1_024,
             batch_bytes_max: 1024 * 1024,
-        })
-        .unwrap();
-    let writer = Some("app-dead-0".to_owned());
-    let metadata = CommitMetadata { writer, ..CommitMetadata::default() }.encode();
-    let partition = process.partition("app-counts-repartition", 0);
-    let claim = [CommittedOffset { partition, offset: 0, metadata }];
-    client.init_producer();
-    client.begin_transaction();
-    client.commit_offsets(&claim, &MemberToken::default());
-    client.end_transaction(End::Commit);
-    client.begin_transaction();
-    let mut batch = OpenBatch::new();
-    let (key, value) = (Some(&b"word"[..]), Some(&[0; 8][..]));
-    batch.append(Timestamp::ZERO, key, value, HeadersView::default());
-    client.send(process.partition("app-counts-changelog", 0), batch);
-    if leaves_offsets {
-        client.commit_offsets(&claim, &MemberToken::default());
+        };
+        let mut client = process.log.client(config).unwrap();
+        client.init_producer();
+        Self { client }
     }
-    client
+
+    /// Begins a transaction that claims a task of the second sub-topology.
+    fn begin_to_claim(&mut self, process: &Process, partition: u32) {
+        let writer = Some("app-dead-0".to_owned());
+        let metadata = CommitMetadata { writer, ..CommitMetadata::default() }.encode();
+        let partition = process.partition("app-counts-repartition", partition);
+        let claim = [CommittedOffset { partition, offset: 0, metadata }];
+        self.client.begin_transaction();
+        self.client.commit_offsets(&claim, &MemberToken::default());
+    }
+
+    fn claim(&mut self, process: &Process, partition: u32) {
+        self.begin_to_claim(process, partition);
+        self.client.end_transaction(End::Commit);
+    }
+
+    /// Begins a transaction that writes to the changelog.
+    fn begin_to_write(&mut self, process: &Process) {
+        self.client.begin_transaction();
+        let mut batch = OpenBatch::new();
+        let (key, value) = (Some(&b"word"[..]), Some(&[0; 8][..]));
+        batch.append(Timestamp::ZERO, key, value, HeadersView::default());
+        self.client.send(process.partition("app-counts-changelog", 0), batch);
+    }
 }
 
 #[test]
 fn a_transaction_that_a_dead_owner_has_left_open_is_ended_by_the_next_owner() {
     for leaves_offsets in [false, true] {
         let mut process = Process::new();
-        let _dead = dead_owner(&process, leaves_offsets);
+        let mut dead = Other::new(&process);
+        dead.claim(&process, 0);
+        dead.begin_to_write(&process);
+        if leaves_offsets {
+            dead.begin_to_claim(&process, 0);
+        }
         let opened = process.open(task("1_0"));
         assert_eq!(opened.inputs[0].position, 0);
     }
+}
+
+/// Its claim of the task was part of the transaction that it left open: nobody could see whose that
+/// was, and the task waited for it to time out.
+#[test]
+fn an_owner_that_dies_while_it_claims_a_task_is_known_by_its_other_tasks() {
+    let mut process = Process::new();
+    let mut dead = Other::new(&process);
+    dead.claim(&process, 1);
+    dead.begin_to_claim(&process, 0);
+    let pass = |process: &mut Process| process.clock.advance(Duration::from_millis(10));
+    let opened = process.open_while(task("1_0"), pass);
+    assert_eq!(opened.inputs[0].position, 0);
+}
+
+/// It had not claimed the task yet, and left the name of the owner before it: the next owner fenced
+/// a process that was alive.
+#[test]
+fn a_task_that_closes_before_it_is_claimed_names_no_earlier_owner() {
+    let mut process = Process::new();
+    Other::new(&process).claim(&process, 0);
+    process.start(task("1_0"));
+    process.to_worker.send(Command::Close(task("1_0"))).unwrap();
+    process.turn_until(|_| {}, |report| matches!(report, Report::Closed { .. }).then_some(()));
+    assert_eq!(process.owner(), None);
 }
 
 #[test]
 fn a_task_that_was_given_up_in_order_names_no_owner() {
     let mut process = Process::new();
     process.start(task("1_0"));
-    let input = process.partition("app-counts-repartition", 0);
-    let admin = process.log.admin();
-    let writer = || {
-        let committed = admin.committed("app", &[input]).unwrap();
-        let known = committed[0].as_ref().expect("the task has committed");
-        CommitMetadata::decode(&known.metadata).writer
-    };
     process.turn_until(|_| {}, |report| matches!(report, Report::Committed(_)).then_some(()));
     let taken = process.parts.taken_ids.lock().unwrap().first().cloned();
-    assert_eq!(writer().as_deref(), taken.as_deref());
+    assert_eq!(process.owner().as_deref(), taken.as_deref());
     process.to_worker.send(Command::Close(task("1_0"))).unwrap();
     process.turn_until(|_| {}, |report| matches!(report, Report::Closed { .. }).then_some(()));
-    assert_eq!(writer(), None);
+    assert_eq!(process.owner(), None);
 }
 
 /// Changes of rows `numbers` in the changelog of the first task's store.

@@ -140,10 +140,10 @@ fn the_tasks_of_a_process_that_ends_in_order_go_on_at_once() {
     world.finish();
 }
 
-#[test]
-fn a_process_that_was_frozen_beyond_its_session_writes_nothing_it_no_longer_owns() {
+/// Freezes a process until others have its tasks, and lets it go on.
+fn freeze_repeatedly(name: &str, guarantee: Guarantee) {
     let _alone = alone();
-    let mut world = three("zombie", ExactlyOnce, CooperativeSticky);
+    let mut world = three(name, guarantee, CooperativeSticky);
     for _ in 0..2 {
         let gone = world.freeze("b");
         world.recovered(&gone);
@@ -152,6 +152,16 @@ fn a_process_that_was_frozen_beyond_its_session_writes_nothing_it_no_longer_owns
         world.await_run_by(&["a", "b", "c"]);
     }
     world.finish();
+}
+
+#[test]
+fn a_process_that_was_frozen_beyond_its_session_writes_nothing_it_no_longer_owns() {
+    freeze_repeatedly("zombie", ExactlyOnce);
+}
+
+#[test]
+fn at_least_once_a_process_that_was_frozen_beyond_its_session_takes_no_count_back() {
+    freeze_repeatedly("zombie-alo", AtLeastOnce);
 }
 
 /// From one process to three and back to two, under load.
