@@ -200,7 +200,9 @@ impl ConfigBuilder {
         /// One budget for caches, write buffers and uncommitted changes, in bytes.
         /// Default: a quarter of what the control group or the machine allows.
         memory_bytes: usize = Some(memory_bytes);
-        /// Bytes of uncommitted changes at which a commit is brought forward. Default: 64 MiB.
+        /// Bytes of uncommitted changes of the process at which a commit is brought forward: each
+        /// worker commits at its part, and holds back at that when a commit is under way. At most
+        /// a sixteenth of `memory_bytes`. Default: 64 MiB.
         /// Kafka: `statestore.uncommitted.max.bytes`.
         uncommitted_bytes_max: usize = uncommitted_bytes_max;
         /// Fetched bytes per partition that may wait to be processed. Default: 4 MiB.

@@ -83,6 +83,13 @@ metrics! {
     WORKER_FAILURES = Counter "millstream_worker_failures_total" Count ["application"]
         "Workers that have ended by an error or a panic.";
 
+    MEMORY_BUDGET = Gauge "millstream_memory_budget_bytes" Bytes ["application"]
+        "Memory that the state of this process may take together.";
+    MEMORY_SHARE = Gauge "millstream_memory_share_bytes" Bytes ["application", "share"]
+        "Parts of the budget: `cached` values, `uncommitted` ones, and caches of the `disk`.";
+    DISK_CACHE_BYTES = Gauge "millstream_memory_disk_bytes" Bytes ["application"]
+        "Memory that cached blocks and write buffers of state on disk take.";
+
     POLL_SECONDS = Histogram "millstream_worker_poll_seconds" Seconds ["application", "worker"]
         "Time that a worker's poll of the log took.";
     COMMIT_SECONDS = Histogram "millstream_worker_commit_seconds" Seconds ["application", "worker"]
@@ -100,7 +107,7 @@ metrics! {
     PROCESS_SECONDS = Histogram "millstream_task_process_seconds" Seconds ["application", "task"]
         "Time that a task's share of a turn took, timers not included.";
     UNCOMMITTED_BYTES = Gauge "millstream_task_uncommitted_bytes" Bytes ["application", "task"]
-        "Changes of state that the next commit will carry, roughly.";
+        "Memory of changed state that the next commit will carry, roughly.";
     PUNCTUATIONS = Counter
         "millstream_task_punctuations_total" Count ["application", "task", "kind"]
         "Timers that have fired: `stream_time`, `wall_clock`.";
@@ -148,6 +155,9 @@ metrics! {
         "Keys of a store that are live in memory.";
     CACHED_BYTES = Gauge "millstream_store_cached_bytes" Bytes ["application", "task", "store"]
         "Memory that a store's live keys take, roughly.";
+    CACHED_BYTES_MAX = Gauge
+        "millstream_store_cached_bytes_max" Bytes ["application", "task", "store"]
+        "Memory at which committed keys are evicted: the share `cached` over all open stores.";
     CACHE_HITS = Counter "millstream_store_cache_hits_total" Count ["application", "task", "store"]
         "Look-ups of a key that were answered from memory.";
     CACHE_MISSES = Counter

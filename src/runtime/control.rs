@@ -102,7 +102,7 @@ pub(crate) struct Control {
 impl Control {
     pub(crate) fn new(setup: ControlSetup) -> Self {
         let purged_at = setup.parts.clock.instant();
-        let meters = AppMeters::new(&setup.parts.environment.metrics);
+        let meters = AppMeters::new(&setup.parts.environment.metrics, &setup.parts.config);
         Self {
             setup,
             hands: BTreeMap::new(),
@@ -465,6 +465,8 @@ impl Control {
         let is_running = |hand: &&Hand| matches!(hand, Hand::Worker(_));
         let running = self.hands.values().filter(is_running).count();
         self.meters.tasks(self.hands.len() - running, running);
+        let Parts { directory, clock, .. } = &self.setup.parts;
+        self.meters.disk_cache(|| directory.disk_cache_bytes(), clock.instant());
         if self.is_stopping {
             return;
         }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use ::metrics::Counter;
 
+use crate::config::Config;
 use crate::metrics::{self, LevelGauge, Metrics, Times};
-use crate::state::{Restore, StoreIndex};
+use crate::state::{MemoryBudget, Restore, StoreIndex};
 use crate::task::commit::CommitFailure;
 use crate::time::Instant;
 use crate::topology::TaskId;
@@ -73,16 +74,32 @@ pub(crate) struct AppMeters {
     restoring: LevelGauge,
     running: LevelGauge,
     told: Option<(usize, usize)>,
+    disk_cache: LevelGauge,
+    /// When what the disk's caches take was last told.
+    disk_told_at: Option<Instant>,
+    /// Told once; held so that they fall with the application.
+    _budget: Vec<LevelGauge>,
 }
 
 impl AppMeters {
-    pub(crate) fn new(metrics: &Metrics) -> Self {
+    pub(crate) fn new(metrics: &Metrics, config: &Config) -> Self {
         Self {
             rebalances: metrics.counter(&metrics::REBALANCES, &[]),
             worker_failures: metrics.counter(&metrics::WORKER_FAILURES, &[]),
             restoring: metrics.gauge(&metrics::TASKS, &["restoring"]),
             running: metrics.gauge(&metrics::TASKS, &["running"]),
             told: None,
+            disk_cache: metrics.gauge(&metrics::DISK_CACHE_BYTES, &[]),
+            disk_told_at: None,
+            _budget: tell_budget(metrics, config),
+        }
+    }
+
+    /// Tells, now and then, what state on disk takes of the memory.
+    pub(crate) fn disk_cache(&mut self, bytes: impl FnOnce() -> usize, now: Instant) {
+        if self.disk_told_at.is_none_or(|told_at| now.since(told_at) >= TELL_INTERVAL) {
+            self.disk_told_at = Some(now);
+            self.disk_cache.set(bytes());
         }
     }
 
@@ -92,6 +109,24 @@ impl AppMeters {
             self.running.set(running);
         }
     }
+}
+
+/// Says how much memory state may take, and which parts of it are for what.
+fn tell_budget(metrics: &Metrics, config: &Config) -> Vec<LevelGauge> {
+    let budget = MemoryBudget::of(config);
+    let shares = [
+        ("cached", budget.cached_bytes(config)),
+        ("uncommitted", budget.live_bytes() - budget.cached_bytes(config)),
+        ("disk", budget.disk_cache_bytes()),
+    ];
+    let shares = shares.map(|(share, bytes)| {
+        let gauge = metrics.gauge(&metrics::MEMORY_SHARE, &[share]);
+        gauge.set(bytes);
+        gauge
+    });
+    let whole = metrics.gauge(&metrics::MEMORY_BUDGET, &[]);
+    whole.set(budget.total_bytes());
+    shares.into_iter().chain([whole]).collect()
 }
 
 /// How far the restore of one task is, for metrics and log.

@@ -72,7 +72,7 @@ fn handles(
             name: Arc::clone(&name),
             backend: Rc::clone(backend),
             changelog: spec.changelog,
-            cache_limit: environment.live_memory.open(),
+            cache_limit: environment.live_memory.part(),
         };
         (name, handle)
     };

@@ -30,8 +30,8 @@ use crate::operator::punctuation::PunctuationType;
 use crate::runtime::command::{Command, MemberView, OpenedTask, Report, ReportTo};
 use crate::runtime::meters::{TELL_INTERVAL, WorkerMeters};
 use crate::runtime::task_setup;
-use crate::state::SharedBackend;
-use crate::task::active::{Now, Task};
+use crate::state::{BytesLimit, SharedBackend};
+use crate::task::active::{Allowance, Now, Task};
 use crate::task::commit::{CommitFailure, Committed, Committer};
 use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Outbox;
@@ -65,6 +65,8 @@ pub(crate) struct Worker {
     outbox: Outbox,
     committer: Committer,
     last_commit: Instant,
+    /// Uncommitted bytes at which it commits early.
+    uncommitted_limit: BytesLimit,
     /// Whether the control plane asked for a commit before the interval is over.
     commit_asked: bool,
     /// Tasks that close as soon as their work is committed.
@@ -97,6 +99,7 @@ impl Worker {
         let last_commit = setup.clock.instant();
         let metrics = &setup.environment.metrics;
         let meters = WorkerMeters::new(metrics, setup.id.0, last_commit);
+        let uncommitted_limit = setup.environment.uncommitted.part();
         Self {
             setup,
             client,
@@ -105,6 +108,7 @@ impl Worker {
             outbox: Outbox::default(),
             committer,
             last_commit,
+            uncommitted_limit,
             commit_asked: false,
             closing: BTreeSet::new(),
             out_of_range: BTreeSet::new(),
@@ -129,14 +133,16 @@ impl Worker {
         self.advance_commit(now)?;
         let processed = self.process(now)?;
         self.send(processed == 0);
-        self.begin_commit_if_due(now)?;
+        let has_begun = self.begin_commit_if_due(now)?;
         self.close_settled();
         self.tell_metrics(now);
         if self.stopping && self.tasks.is_empty() {
             self.report(Report::Stopped(self.setup.id));
             return Ok(Next::Stop);
         }
-        Ok(if processed > 0 { Next::Again } else { Next::Wait(self.time_to_next(now)) })
+        // What waited for the commit to begin can go on.
+        let again = processed > 0 || has_begun;
+        Ok(if again { Next::Again } else { Next::Wait(self.time_to_next(now)) })
     }
 
     /// Sleeps until something may have happened.
@@ -369,13 +375,18 @@ impl Worker {
         if self.is_lapsed() {
             return Ok(processed);
         }
+        let (mut uncommitted, limit) = (self.uncommitted_bytes(), self.uncommitted_limit.bytes());
         let share = (self.setup.config.records_per_turn / self.tasks.len().max(1)).max(64);
         for (id, task) in &mut self.tasks {
             if self.closing.contains(id) || !task.may_process() {
                 continue;
             }
             let begun = self.setup.clock.instant();
-            let count = task.process(&mut self.outbox, now, share)?;
+            let others = uncommitted - task.uncommitted_bytes();
+            let room = limit.saturating_sub(others);
+            let allowance = Allowance { records: share, uncommitted: room };
+            let count = task.process(&mut self.outbox, now, allowance)?;
+            uncommitted = others + task.uncommitted_bytes();
             if count > 0 {
                 task.meters.processed_for(self.setup.clock.instant().since(begun));
             }
@@ -384,6 +395,11 @@ impl Worker {
         }
         self.resume_drained();
         Ok(processed)
+    }
+
+    /// What changes that no commit carries yet take in memory, roughly.
+    fn uncommitted_bytes(&self) -> usize {
+        self.tasks.values().map(Task::uncommitted_bytes).sum()
     }
 
     /// Sends what is full, or everything when there is nothing else to do.
@@ -395,27 +411,27 @@ impl Worker {
         self.committer.send(&mut *self.client, batches);
     }
 
-    fn begin_commit_if_due(&mut self, now: Now) -> Result<()> {
+    /// Whether a commit has begun.
+    fn begin_commit_if_due(&mut self, now: Now) -> Result<bool> {
         if !self.may_send() {
-            return Ok(());
+            return Ok(false);
         }
         let config = &self.setup.config;
         let elapsed = now.instant.since(self.last_commit);
-        let uncommitted = || self.tasks.values().map(Task::uncommitted_bytes).sum::<usize>();
         let is_due = elapsed >= config.commit_interval
             || self.commit_asked
             || self.closing.iter().any(|id| self.tasks.get(id).is_some_and(Task::is_dirty))
             || !self.tasks.values().all(Task::may_process)
             || self.tasks.values().any(Task::wants_commit)
             || self.outbox.is_full()
-            || uncommitted() >= self.setup.environment.uncommitted_bytes_max;
+            || self.uncommitted_bytes() >= self.uncommitted_limit.bytes();
         if !is_due {
-            return Ok(());
+            return Ok(false);
         }
         let token = self.setup.member.lock().expect("no panic while held").token.clone();
         // What was lost is known before the token that follows the loss: it is looked at first.
         if !self.setup.commands.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
         self.last_commit = now.instant;
         self.commit_asked = false;
@@ -423,12 +439,13 @@ impl Worker {
         for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.is_dirty()) {
             prepared.insert(*id, task.prepare_commit(&mut self.outbox, now)?);
         }
-        if !prepared.is_empty() {
-            self.meters.commit_begun = Some(now.instant);
-            let batches = self.outbox.take_all();
-            self.committer.begin(&mut *self.client, prepared, batches, token);
+        if prepared.is_empty() {
+            return Ok(false);
         }
-        Ok(())
+        self.meters.commit_begun = Some(now.instant);
+        let batches = self.outbox.take_all();
+        self.committer.begin(&mut *self.client, prepared, batches, token);
+        Ok(true)
     }
 
     fn advance_commit(&mut self, now: Now) -> Result<()> {

@@ -15,7 +15,7 @@ use std::hint::black_box;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::CacheLimit;
+use super::BytesLimit;
 
 /// Where a key's slot is.
 pub(crate) type SlotId = u32;
@@ -25,7 +25,10 @@ const STEPS_PER_INSERT: usize = 8;
 /// Slots below which empty ones are not worth giving back.
 const SLOTS_MIN: usize = 64;
 /// Bytes of a row that has never been serialised, before there is an average.
-const ROW_BYTES_GUESS: u32 = 32;
+const ROW_BYTES_GUESS: usize = 32;
+/// One of so many changed rows is serialised when it changes, so that what is uncommitted is known
+/// before the commit.
+pub(super) const ROWS_PER_SAMPLE: usize = 64;
 
 /// A cached key.
 pub(super) struct Slot<K, P> {
@@ -39,6 +42,20 @@ pub(super) struct Slot<K, P> {
     referenced: bool,
 }
 
+/// How many bytes a row mostly has: a moving average of those that were serialised.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct TypicalBytes(Option<usize>);
+
+impl TypicalBytes {
+    pub(super) fn bytes(self) -> usize {
+        self.0.unwrap_or(ROW_BYTES_GUESS)
+    }
+
+    pub(super) fn note(&mut self, bytes: usize) {
+        self.0 = Some(self.0.map_or(bytes, |average| average - average / 8 + bytes / 8));
+    }
+}
+
 /// What a cache holds and has answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct CacheCounts {
@@ -48,6 +65,8 @@ pub(crate) struct CacheCounts {
     pub(crate) misses: u64,
     pub(crate) keys: usize,
     pub(crate) bytes: usize,
+    /// What `bytes` may be.
+    pub(crate) bytes_max: usize,
 }
 
 /// The live keys of a store.
@@ -59,16 +78,16 @@ pub(super) struct Cache<K, P> {
     /// The slot that the clock looks at next.
     hand: usize,
     bytes: usize,
-    limit: CacheLimit,
-    /// A moving average of the serialised bytes of a slot.
-    typical_bytes: u32,
+    limit: BytesLimit,
+    /// The serialised bytes of a slot.
+    typical: TypicalBytes,
     complete: bool,
     lookups: Cell<u64>,
     misses: u64,
 }
 
 impl<K: Eq + Hash, P> Cache<K, P> {
-    pub(super) fn new(limit: CacheLimit, complete: bool) -> Self {
+    pub(super) fn new(limit: BytesLimit, complete: bool) -> Self {
         Self {
             index: HashTable::new(),
             hasher: DefaultHashBuilder::default(),
@@ -77,7 +96,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
             hand: 0,
             bytes: 0,
             limit,
-            typical_bytes: ROW_BYTES_GUESS,
+            typical: TypicalBytes::default(),
             complete,
             lookups: Cell::new(0),
             misses: 0,
@@ -91,7 +110,8 @@ impl<K: Eq + Hash, P> Cache<K, P> {
 
     pub(super) fn counts(&self) -> CacheCounts {
         let hits = self.lookups.get() - self.misses;
-        CacheCounts { hits, misses: self.misses, keys: self.len(), bytes: self.bytes }
+        let (keys, bytes, bytes_max) = (self.len(), self.bytes, self.limit.bytes());
+        CacheCounts { hits, misses: self.misses, keys, bytes, bytes_max }
     }
 
     /// Whether a key that is not cached is known to be nowhere.
@@ -144,7 +164,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
     /// Adds a key that is not cached; `bytes` are those of its rows, if they are known.
     pub(super) fn insert(&mut self, key: K, payload: P, bytes: Option<usize>) -> SlotId {
         self.evict(STEPS_PER_INSERT);
-        let bytes = bytes.map_or(self.typical_bytes, |bytes| bytes as u32);
+        let bytes = bytes.unwrap_or(self.typical.bytes()) as u32;
         self.bytes += Self::cost(bytes);
         let hash = self.hasher.hash_one(&key);
         let slot = Some(Slot { key, payload, bytes, pins: 0, referenced: false });
@@ -162,11 +182,23 @@ impl<K: Eq + Hash, P> Cache<K, P> {
 
     /// Notes the serialised bytes of a slot, now that they are known.
     pub(super) fn measured(&mut self, id: SlotId, bytes: usize) {
+        self.charge(id, bytes);
+        self.typical.note(bytes);
+    }
+
+    /// Takes a slot for no smaller than the others: its row is new, and not serialised yet.
+    pub(super) fn assumed_typical(&mut self, id: SlotId) {
+        let typical = self.typical.bytes();
+        if (self.slot(id).bytes as usize) < typical {
+            self.charge(id, typical);
+        }
+    }
+
+    fn charge(&mut self, id: SlotId, bytes: usize) {
         let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         let slot = self.slots[id as usize].as_mut().expect("an id names a filled slot");
         self.bytes = self.bytes + bytes as usize - slot.bytes as usize;
         slot.bytes = bytes;
-        self.typical_bytes = (self.typical_bytes / 8).saturating_mul(7).saturating_add(bytes / 8);
     }
 
     /// Evicts until the bound is kept or only pinned keys are left.
@@ -222,7 +254,7 @@ impl<K: Eq + Hash, P> Cache<K, P> {
     }
 
     /// What a slot takes in memory, roughly.
-    const fn cost(bytes: u32) -> usize {
+    pub(super) const fn cost(bytes: u32) -> usize {
         size_of::<Option<Slot<K, P>>>() + size_of::<SlotId>() + bytes as usize
     }
 }

@@ -131,6 +131,15 @@ impl StateDirectory {
         Ok(Self { process_id, place: Place::Disk(disk) })
     }
 
+    /// Memory that cached blocks and write buffers take.
+    pub(crate) fn disk_cache_bytes(&self) -> usize {
+        #[cfg(feature = "rocksdb")]
+        if let Some(disk) = self.disk() {
+            return disk.caches.bytes();
+        }
+        0
+    }
+
     /// Names this process over its restarts.
     pub fn process_id(&self) -> &str {
         &self.process_id

@@ -12,7 +12,7 @@ use crate::record::Data;
 use crate::serde::SharedCodec;
 use crate::time::Timestamp;
 
-use super::cache::{Cache, CacheCounts, SlotId};
+use super::cache::{Cache, CacheCounts, ROWS_PER_SAMPLE, Slot, SlotId};
 use super::key_codec::{SortedKeys, begin_row, row_value, split_row};
 use super::merge::{Merged, merged_scan};
 use super::{Changelog, Direction, Stamped, Store, StoreHandle, WriteBatch, is_empty_store};
@@ -27,7 +27,7 @@ pub(crate) struct KeyValueStore<K, V> {
     cache: Cache<K, Cell<V>>,
     /// Slots that changed since the last flush, each once.
     dirty: Vec<SlotId>,
-    /// Serialised bytes of the dirty rows, as far as they are known.
+    /// What the dirty rows take in memory, roughly.
     dirty_bytes: usize,
     /// Slots whose change was flushed and has not reached the backend.
     in_flight: Vec<SlotId>,
@@ -251,16 +251,36 @@ impl<K: Data + Eq + Hash, V: Data> KeyValueStore<K, V> {
     #[cold]
     #[inline(never)]
     fn mark_dirty(&mut self, id: SlotId) -> Result<()> {
+        if self.dirty.len().is_multiple_of(ROWS_PER_SAMPLE) {
+            self.sample(id);
+        }
+        if self.cache.slot(id).payload.row.is_some() {
+            self.cache.assumed_typical(id);
+        }
         let slot = self.cache.slot_mut(id);
         slot.payload.dirty = true;
         slot.pins += 1;
-        self.dirty_bytes += slot.bytes as usize;
+        self.dirty_bytes += Cache::<K, Cell<V>>::cost(slot.bytes);
         self.dirty.push(id);
         if self.overlay.is_some() {
             let key = self.key_of(id)?;
             self.overlay.as_mut().map(|overlay| overlay.insert(key, id));
         }
         Ok(())
+    }
+
+    /// Measures a row. One that cannot be serialised fails the flush.
+    fn sample(&mut self, id: SlotId) {
+        let Slot { key, payload, .. } = self.cache.slot(id);
+        self.scratch.clear();
+        let measured = self.codecs.key.encode(key, &mut self.scratch).and_then(|()| {
+            let Some(row) = &payload.row else { return Ok(()) };
+            begin_row(row.timestamp, &mut self.scratch);
+            self.codecs.value.encode(&row.value, &mut self.scratch)
+        });
+        if measured.is_ok() {
+            self.cache.measured(id, self.scratch.len());
+        }
     }
 
     fn pinned_by_key(&self) -> Result<BTreeMap<Vec<u8>, SlotId>> {

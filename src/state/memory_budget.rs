@@ -49,56 +49,68 @@ impl MemoryBudget {
     pub const fn write_buffer_bytes(self) -> usize {
         self.disk_cache_bytes() / 2
     }
+
+    /// Uncommitted changes of all workers at which a commit is due. While one is under way, as
+    /// many again may gather; all of them stay in memory.
+    pub(crate) fn commit_bytes(self, config: &Config) -> usize {
+        config.uncommitted_bytes_max.min(self.live_bytes() / 8)
+    }
+
+    /// What uncommitted changes leave of the share of live values.
+    pub(crate) fn cached_bytes(self, config: &Config) -> usize {
+        self.live_bytes() - 2 * self.commit_bytes(config)
+    }
 }
 
-/// The share of live values, divided equally among the stores that are open. Cheap to clone.
+/// A share of the budget, divided equally among those that hold a part of it: the open stores, or
+/// the workers. Cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct LiveMemory(Arc<LiveBytes>);
+pub(crate) struct DividedBytes(Arc<Whole>);
 
 #[derive(Debug)]
-struct LiveBytes {
-    total: usize,
-    stores: AtomicUsize,
+struct Whole {
+    bytes: usize,
+    holders: AtomicUsize,
 }
 
-/// What one open store may take; less when another opens.
+/// What one holder may take; less when another comes.
 #[derive(Debug)]
-pub(crate) struct LiveShare(Arc<LiveBytes>);
+pub(crate) struct Part(Arc<Whole>);
 
-/// How many bytes a cache may take.
+/// How many bytes something may take.
 #[derive(Clone, Debug)]
-pub(crate) enum CacheLimit {
+pub(crate) enum BytesLimit {
     /// That many.
     #[cfg(test)]
     Fixed(usize),
-    /// As many as the open stores leave.
-    Shared(Arc<LiveShare>),
+    /// As many as the other holders leave.
+    Part(Arc<Part>),
 }
 
-impl LiveMemory {
-    pub(crate) fn new(total: usize) -> Self {
-        Self(Arc::new(LiveBytes { total, stores: AtomicUsize::new(0) }))
+impl DividedBytes {
+    pub(crate) fn new(bytes: usize) -> Self {
+        Self(Arc::new(Whole { bytes, holders: AtomicUsize::new(0) }))
     }
 
-    /// The share of one more store, until all clones of it are dropped.
-    pub(crate) fn open(&self) -> CacheLimit {
-        self.0.stores.fetch_add(1, Ordering::Relaxed);
-        CacheLimit::Shared(Arc::new(LiveShare(Arc::clone(&self.0))))
+    /// The part of one more holder, until all clones of it are dropped.
+    pub(crate) fn part(&self) -> BytesLimit {
+        self.0.holders.fetch_add(1, Ordering::Relaxed);
+        BytesLimit::Part(Arc::new(Part(Arc::clone(&self.0))))
     }
 }
 
-impl Drop for LiveShare {
+impl Drop for Part {
     fn drop(&mut self) {
-        self.0.stores.fetch_sub(1, Ordering::Relaxed);
+        self.0.holders.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-impl CacheLimit {
+impl BytesLimit {
     pub(crate) fn bytes(&self) -> usize {
         match self {
             #[cfg(test)]
             Self::Fixed(bytes) => *bytes,
-            Self::Shared(share) => share.0.total / share.0.stores.load(Ordering::Relaxed).max(1),
+            Self::Part(part) => part.0.bytes / part.0.holders.load(Ordering::Relaxed).max(1),
         }
     }
 }
@@ -157,11 +169,11 @@ mod tests {
     }
 
     #[test]
-    fn open_stores_share_what_is_there() {
-        let memory = LiveMemory::new(1_200);
-        let first = memory.open();
+    fn holders_share_what_is_there() {
+        let memory = DividedBytes::new(1_200);
+        let first = memory.part();
         assert_eq!(first.bytes(), 1_200);
-        let second = memory.open();
+        let second = memory.part();
         let clone = second.clone();
         assert_eq!((first.bytes(), second.bytes()), (600, 600));
         drop(second);

@@ -41,7 +41,7 @@ pub(crate) use directory::OpenStores;
 pub use directory::StateDirectory;
 pub(crate) use key_value::KeyValueStore;
 pub use memory_budget::MemoryBudget;
-pub(crate) use memory_budget::{CacheLimit, LiveMemory};
+pub(crate) use memory_budget::{BytesLimit, DividedBytes};
 pub(crate) use restore::{Restore, StoreToRestore};
 pub(crate) use session::SessionStore;
 pub(crate) use window::{Duplicates, WindowStore};
@@ -77,7 +77,7 @@ pub(crate) struct StoreHandle {
     /// Whether a flush reports changes to the changelog.
     pub(crate) changelog: bool,
     /// Bytes, roughly, that clean entries may take in memory.
-    pub(crate) cache_limit: CacheLimit,
+    pub(crate) cache_limit: BytesLimit,
 }
 
 impl StoreHandle {

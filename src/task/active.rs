@@ -29,6 +29,17 @@ use crate::task::partition_queue::PartitionQueue;
 use crate::time::{Instant, Timestamp};
 use crate::topology::TaskId;
 
+/// After how many records a task looks at what it has not committed.
+const RECORDS_PER_LOOK: usize = 64;
+
+/// How far a task may process.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Allowance {
+    pub(crate) records: usize,
+    /// Beyond so many uncommitted bytes it waits for the next commit to begin.
+    pub(crate) uncommitted: usize,
+}
+
 /// A running task.
 pub(crate) struct Task {
     pub(crate) id: TaskId,
@@ -200,16 +211,29 @@ impl Task {
         }
     }
 
-    /// Processes up to `limit` records; returns how many there were.
-    pub(crate) fn process(&mut self, outbox: &mut Outbox, now: Now, limit: usize) -> Result<usize> {
-        let processed = self.process_run(outbox, now, limit);
+    /// Processes what the allowance permits; returns how many records that were.
+    pub(crate) fn process(
+        &mut self,
+        outbox: &mut Outbox,
+        now: Now,
+        allowance: Allowance,
+    ) -> Result<usize> {
+        let processed = self.process_run(outbox, now, allowance);
         processed.map_err(|error| error.in_task(self.id))
     }
 
-    fn process_run(&mut self, outbox: &mut Outbox, now: Now, limit: usize) -> Result<usize> {
+    fn process_run(
+        &mut self,
+        outbox: &mut Outbox,
+        now: Now,
+        allowance: Allowance,
+    ) -> Result<usize> {
         self.initialise(outbox, now)?;
         let mut count = 0;
-        while count < limit && !outbox.is_full() {
+        while count < allowance.records && !outbox.is_full() {
+            if count % RECORDS_PER_LOOK == 0 && self.uncommitted_bytes() > allowance.uncommitted {
+                break;
+            }
             let Some(index) = self.next_queue(outbox, now)? else { break };
             self.process_one(outbox, now, index)?;
             count += 1;
@@ -388,7 +412,8 @@ impl Task {
         self.commit_requested
     }
 
-    /// Bytes, roughly, of state that is not committed yet.
+    /// What changes that are not committed yet take in memory, roughly; without those that a
+    /// commit under way carries.
     pub(crate) fn uncommitted_bytes(&self) -> usize {
         self.parts.stores.iter().map(|(_, store)| store.borrow().dirty_bytes()).sum()
     }

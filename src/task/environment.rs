@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::log::catalog::Catalog;
 use crate::log::{PartitionId, TopicPartition};
 use crate::metrics::Metrics;
-use crate::state::{LiveMemory, MemoryBudget, StoreIndex};
+use crate::state::{DividedBytes, MemoryBudget, StoreIndex};
 use crate::task::dead_letter::Policies;
 use crate::topic::OffsetReset;
 use crate::topology::{
@@ -23,10 +23,10 @@ pub(crate) struct TaskEnvironment {
     pub(crate) policies: Policies,
     pub(crate) max_task_idle: Option<Duration>,
     pub(crate) metrics: Metrics,
-    /// What the live values of all stores may take together.
-    pub(crate) live_memory: LiveMemory,
-    /// Uncommitted bytes at which a worker commits early.
-    pub(crate) uncommitted_bytes_max: usize,
+    /// What the live values of all stores may take together, as far as they are committed.
+    pub(crate) live_memory: DividedBytes,
+    /// Uncommitted bytes at which workers commit early, each at its part.
+    pub(crate) uncommitted: DividedBytes,
     /// The most that the client sends of one record, in bytes; unless the user says otherwise,
     /// each topic has its own limit.
     record_bytes_max: usize,
@@ -58,14 +58,14 @@ impl TaskEnvironment {
             read: plan.nodes().iter().filter_map(of_source).collect(),
             written: plan.nodes().iter().filter_map(of_sink).collect(),
         };
-        let live_bytes = MemoryBudget::of(config).live_bytes();
+        let budget = MemoryBudget::of(config);
         Self {
             catalog,
             policies,
             max_task_idle: config.max_task_idle,
             metrics: Metrics::new(&application_id, None),
-            live_memory: LiveMemory::new(live_bytes),
-            uncommitted_bytes_max: config.uncommitted_bytes_max.min(live_bytes / 2),
+            live_memory: DividedBytes::new(budget.cached_bytes(config)),
+            uncommitted: DividedBytes::new(budget.commit_bytes(config)),
             record_bytes_max: property(config, "message.max.bytes")
                 .and_then(|bytes| bytes.parse().ok())
                 .unwrap_or(usize::MAX),

@@ -91,6 +91,7 @@ struct StoreMeters {
     bytes: LevelGauge,
     cached_keys: LevelGauge,
     cached_bytes: LevelGauge,
+    cached_bytes_max: LevelGauge,
     hits: Total,
     misses: Total,
 }
@@ -180,6 +181,7 @@ impl TaskMeters {
         meters.bytes.set(counts.size.bytes as usize);
         meters.cached_keys.set(counts.cache.keys);
         meters.cached_bytes.set(counts.cache.bytes);
+        meters.cached_bytes_max.set(counts.cache.bytes_max);
         meters.hits.tell(counts.cache.hits);
         meters.misses.tell(counts.cache.misses);
     }
@@ -216,6 +218,7 @@ impl StoreMeters {
             bytes: gauge(&metrics::STORE_BYTES),
             cached_keys: gauge(&metrics::CACHED_KEYS),
             cached_bytes: gauge(&metrics::CACHED_BYTES),
+            cached_bytes_max: gauge(&metrics::CACHED_BYTES_MAX),
             hits: total(&metrics::CACHE_HITS),
             misses: total(&metrics::CACHE_MISSES),
         }

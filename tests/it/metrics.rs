@@ -1,13 +1,8 @@
 //! Does a run emit exactly the metrics that are documented, with their units, labels and values?
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use metrics::{
-    Counter, CounterFn, Gauge, GaugeFn, Histogram, HistogramFn, Key, KeyName, Metadata, Recorder,
-    SharedString, Unit,
-};
 use millstream::log::memory::MemoryLog;
 use millstream::log::{Log, TopicPartition};
 use millstream::metrics::{ALL, Kind};
@@ -17,139 +12,8 @@ use millstream::{
     Topic, Topology,
 };
 
+use crate::recorder::{Memory, PATIENCE};
 use crate::scratch::ScratchDir;
-
-const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Keeps everything that it is told.
-#[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Told>>, Arc<Condvar>);
-
-#[derive(Default)]
-struct Told {
-    described: BTreeMap<String, (Kind, Option<Unit>, String)>,
-    series: BTreeMap<String, (Kind, Arc<Series>)>,
-}
-
-impl std::fmt::Debug for Memory {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Memory")
-    }
-}
-
-/// One metric with one set of labels.
-#[derive(Debug)]
-struct Series {
-    key: Key,
-    /// A counter's sum, a gauge's level, or how many values a histogram was told.
-    value: Mutex<f64>,
-    changed: Arc<Condvar>,
-}
-
-impl Series {
-    fn change(&self, change: impl FnOnce(f64) -> f64) {
-        let mut value = self.value.lock().unwrap();
-        *value = change(*value);
-        self.changed.notify_all();
-    }
-}
-
-impl CounterFn for Series {
-    fn increment(&self, value: u64) {
-        self.change(|sum| sum + value as f64);
-    }
-    fn absolute(&self, value: u64) {
-        self.change(|sum| sum.max(value as f64));
-    }
-}
-
-impl GaugeFn for Series {
-    fn increment(&self, value: f64) {
-        self.change(|level| level + value);
-    }
-    fn decrement(&self, value: f64) {
-        self.change(|level| level - value);
-    }
-    fn set(&self, value: f64) {
-        self.change(|_| value);
-    }
-}
-
-impl HistogramFn for Series {
-    fn record(&self, _value: f64) {
-        self.change(|count| count + 1.0);
-    }
-}
-
-impl Memory {
-    fn series(&self, key: &Key, kind: Kind) -> Arc<Series> {
-        let mut told = self.0.lock().unwrap();
-        let new = || {
-            let (key, changed) = (key.clone(), Arc::clone(&self.1));
-            (kind, Arc::new(Series { key, value: Mutex::new(0.0), changed }))
-        };
-        let (known, series) = told.series.entry(shown(key)).or_insert_with(new);
-        assert_eq!(*known, kind, "{key}");
-        Arc::clone(series)
-    }
-
-    fn describe(&self, name: &KeyName, kind: Kind, unit: Option<Unit>, meaning: SharedString) {
-        let told = (kind, unit, meaning.into_owned());
-        self.0.lock().unwrap().described.insert(name.as_str().to_owned(), told);
-    }
-
-    /// Waits until this holds; looks again at each news, and ten times a second.
-    fn wait_until(&self, is_reached: impl Fn() -> bool) -> bool {
-        let pause = Duration::from_millis(100);
-        for _ in 0..PATIENCE.as_millis() / pause.as_millis() {
-            if is_reached() {
-                return true;
-            }
-            drop(self.1.wait_timeout(self.0.lock().unwrap(), pause).unwrap());
-        }
-        is_reached()
-    }
-
-    /// The sum over all series of a metric that carry these labels.
-    fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        let told = self.0.lock().unwrap();
-        let carries = |key: &Key, (name, value): &(&str, &str)| {
-            key.labels().any(|label| label.key() == *name && label.value() == *value)
-        };
-        let series = told.series.values().map(|(_, series)| series);
-        let wanted = series.filter(|series| {
-            series.key.name() == name && labels.iter().all(|label| carries(&series.key, label))
-        });
-        wanted.map(|series| *series.value.lock().unwrap()).sum()
-    }
-}
-
-fn shown(key: &Key) -> String {
-    let mut labels: Vec<_> = key.labels().map(|l| format!("{}={}", l.key(), l.value())).collect();
-    labels.sort();
-    format!("{}{{{}}}", key.name(), labels.join(","))
-}
-
-impl Recorder for Memory {
-    fn describe_counter(&self, key: KeyName, unit: Option<Unit>, meaning: SharedString) {
-        self.describe(&key, Kind::Counter, unit, meaning);
-    }
-    fn describe_gauge(&self, key: KeyName, unit: Option<Unit>, meaning: SharedString) {
-        self.describe(&key, Kind::Gauge, unit, meaning);
-    }
-    fn describe_histogram(&self, key: KeyName, unit: Option<Unit>, meaning: SharedString) {
-        self.describe(&key, Kind::Histogram, unit, meaning);
-    }
-    fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
-        Counter::from_arc(self.series(key, Kind::Counter))
-    }
-    fn register_gauge(&self, key: &Key, _: &Metadata<'_>) -> Gauge {
-        Gauge::from_arc(self.series(key, Kind::Gauge))
-    }
-    fn register_histogram(&self, key: &Key, _: &Metadata<'_>) -> Histogram {
-        Histogram::from_arc(self.series(key, Kind::Histogram))
-    }
-}
 
 fn config(application: &str, scratch: &ScratchDir) -> Config {
     Config::builder(application, "in-process")
@@ -227,7 +91,7 @@ fn run(recorder: &Memory) -> MemoryLog {
 fn a_run_emits_what_is_documented_and_nothing_else() {
     let recorder = Memory::default();
     drop(run(&recorder));
-    let told = recorder.0.lock().unwrap();
+    let told = recorder.told();
     let documented: BTreeMap<&str, _> = ALL.iter().map(|metric| (metric.name, metric)).collect();
     assert_eq!(documented.len(), ALL.len(), "a name stands twice");
     let emitted: BTreeSet<&str> = told.series.values().map(|(_, s)| s.key.name()).collect();
@@ -320,7 +184,7 @@ fn levels_follow_a_running_application() {
             && sum("millstream_source_lag") == 0.0
     };
     let is_there = recorder.wait_until(settles);
-    let told = recorder.0.lock().unwrap();
+    let told = recorder.told();
     let series = told.series.iter().map(|(key, (_, series))| (key, *series.value.lock().unwrap()));
     assert!(is_there, "{:#?}", series.collect::<Vec<_>>());
 }

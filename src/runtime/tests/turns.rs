@@ -7,16 +7,19 @@ use crossbeam_channel::{Receiver, Sender, unbounded};
 use super::*;
 use crate::group::WorkerId;
 use crate::log::{
-    ClientConfig, CommittedOffset, End, HeadersView, Isolation, Log, LogClient, MemberToken,
-    OffsetSpec, OpenBatch, PartitionId, TopicPartition,
+    ClientConfig, CommittedOffset, End, HeadersView, Isolation, Log, LogClient, LogEvent,
+    MemberToken, OffsetSpec, OpenBatch, PartitionId, TopicPartition,
 };
 use crate::runtime::app::parts;
 use crate::runtime::command::{Command, OpenedTask, Report};
 use crate::runtime::instance::Parts;
 use crate::runtime::restorer::{RestoreCommand, Restorer};
 use crate::runtime::start::{Ready, prepare};
+use crate::runtime::task_setup;
 use crate::runtime::worker::Worker;
+use crate::task::active::{Allowance, Now, Task};
 use crate::task::metadata::CommitMetadata;
+use crate::task::outbox::Outbox;
 use crate::time::ManualClock;
 use crate::topology::TaskId;
 
@@ -212,6 +215,65 @@ fn a_process_without_a_lease_writes_nothing_at_least_once() {
     assert_eq!(written(&process), 1, "the record was kept back, not lost");
 }
 
+fn client_config(client_id: &str, transactional_id: Option<String>) -> ClientConfig {
+    ClientConfig {
+        client_id: client_id.into(),
+        isolation: Isolation::ReadCommitted,
+        transactional_id,
+        transaction_timeout: TRANSACTION_TIMEOUT,
+        group: "app".into(),
+        fetch_bytes_max: 1_024,
+        batch_bytes_max: 1024 * 1024,
+    }
+}
+
+/// Task `1_0`, on no worker, with so many records to count, each of another key.
+fn counting_task(process: &mut Process, records: usize) -> Task {
+    let opened = process.open(task("1_0"));
+    let mut counting =
+        task_setup::build(&process.parts.topology, &process.parts.environment, opened).unwrap();
+    let input = process.partition("app-counts-repartition", 0);
+    for number in 0..records {
+        let word = rmp_serde::to_vec(&number.to_string()).unwrap();
+        let (key, at) = (number.to_string(), Timestamp::ZERO);
+        let topic = "app-counts-repartition";
+        let headers = Headers::new();
+        process.log.produce(topic, Some(0), at, Some(key.as_bytes()), Some(&word), &headers);
+    }
+    let mut client = process.log.client(client_config("reader", None)).unwrap();
+    client.read_from(input, 0);
+    let mut events = Vec::new();
+    while !events.iter().any(|event| matches!(event, LogEvent::CaughtUp { .. })) {
+        client.poll(process.parts.clock.instant(), &mut events);
+    }
+    for event in events {
+        if let LogEvent::Fetched(batch) = event {
+            counting.enqueue(batch);
+        }
+    }
+    counting
+}
+
+#[test]
+fn a_task_that_has_much_uncommitted_waits_for_the_next_commit_to_begin() {
+    let mut process = Process::new();
+    let mut counting = counting_task(&mut process, 1_000);
+    let clock = &process.parts.clock;
+    let now = Now { wall_clock: clock.timestamp(), instant: clock.instant() };
+    let mut outbox = Outbox::default();
+    let mut counted = |task: &mut Task, uncommitted| {
+        let allowance = Allowance { records: 500, uncommitted };
+        task.process(&mut outbox, now, allowance).unwrap()
+    };
+    let first = counted(&mut counting, 1);
+    assert!((1..=64).contains(&first), "{first} records, and none of them is committed");
+    assert_eq!(counted(&mut counting, 1), 0);
+    drop(counting.prepare_commit(&mut Outbox::default(), now).unwrap());
+    assert_eq!(counting.uncommitted_bytes(), 0);
+    assert_eq!(counted(&mut counting, 1), first);
+    assert_eq!(counted(&mut counting, usize::MAX), 500);
+}
+
 /// A process that has died, or is about to.
 struct Other {
     client: Box<dyn LogClient>,
@@ -219,15 +281,7 @@ struct Other {
 
 impl Other {
     fn new(process: &Process) -> Self {
-        let config = ClientConfig {
-            client_id: "dead".into(),
-            isolation: Isolation::ReadCommitted,
-            transactional_id: Some("app-dead-0".into()),
-            transaction_timeout: TRANSACTION_TIMEOUT,
-            group: "app".into(),
-            fetch_bytes_max: 1_024,
-            batch_bytes_max: 1024 * 1024,
-        };
+        let config = client_config("dead", Some("app-dead-0".into()));
         let mut client = process.log.client(config).unwrap();
         client.init_producer();
         Self { client }

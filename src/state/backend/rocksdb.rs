@@ -52,6 +52,11 @@ impl SharedCaches {
         );
         Self { blocks, write_buffers }
     }
+
+    /// What they take; write buffers are charged to the cache of blocks.
+    pub(in crate::state) fn bytes(&self) -> usize {
+        self.blocks.get_usage()
+    }
 }
 
 /// The stores of one task on disk.

@@ -40,7 +40,7 @@ pub(super) fn handle(backend: &SharedBackend, cache_bytes: usize) -> StoreHandle
         name: Arc::from("rows"),
         backend: Rc::clone(backend),
         changelog: true,
-        cache_limit: crate::state::CacheLimit::Fixed(cache_bytes),
+        cache_limit: crate::state::BytesLimit::Fixed(cache_bytes),
     }
 }
 

@@ -63,7 +63,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
             self.value
                 .encode(&content.value, &mut self.scratch)
                 .map_err(|cause| self.handle.codec_error("a value cannot be serialised", cause))?;
-            self.row_bytes = (self.row_bytes * 7 + row_key.len() + self.scratch.len()) / 8;
+            self.typical.note(row_key.len() + self.scratch.len());
         }
         let row_bytes = row.content.is_some().then_some(self.scratch.as_slice());
         let (escaped, _) = split_row_key(row_key).expect("a flush makes whole keys");
@@ -151,7 +151,8 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
     /// What the cached rows of a key take, roughly.
     fn measure(&mut self, id: SlotId) {
         let rows = self.cache.slot(id).payload.len();
-        self.cache.measured(id, self.row_bytes + rows * (self.row_bytes + size_of::<Row<V>>()));
+        let row_bytes = self.typical.bytes();
+        self.cache.measured(id, row_bytes + rows * (row_bytes + size_of::<Row<V>>()));
     }
 
     fn move_fresh_to_flight(&mut self) {
@@ -210,7 +211,7 @@ impl<K: Data + Eq + Hash, V: Data> Store for TimedStore<K, V> {
     }
 
     fn dirty_bytes(&self) -> usize {
-        self.dirty.len() * self.row_bytes
+        self.dirty.len() * (size_of::<Row<V>>() + self.typical.bytes())
     }
 
     fn cache_counts(&self) -> CacheCounts {

@@ -29,9 +29,9 @@ use crate::record::Data;
 use crate::serde::SharedCodec;
 use crate::time::Timestamp;
 
-use super::cache::{Cache, SlotId};
+use super::cache::{Cache, ROWS_PER_SAMPLE, SlotId, TypicalBytes};
 use super::key_codec::{
-    Layout, Place, SortedKeys, row_prefix, row_suffix, split_row, split_row_key,
+    Layout, Place, SortedKeys, begin_row, row_prefix, row_suffix, split_row, split_row_key,
 };
 use super::{Direction, Stamped, StoreHandle, is_empty_store};
 
@@ -58,8 +58,8 @@ pub(super) struct TimedStore<K, V> {
     floor: i64,
     /// The key of the time index behind which the next sweep begins.
     swept: Vec<u8>,
-    /// A moving average of the serialised bytes of a row.
-    row_bytes: usize,
+    /// The serialised bytes of a row.
+    typical: TypicalBytes,
     sorted: SortedKeys,
     scratch: Vec<u8>,
     changelog_key: Vec<u8>,
@@ -105,7 +105,7 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
             fresh_in_flight: FreshRows::new(),
             floor: i64::MIN,
             swept: super::key_codec::TIMES_FROM.to_vec(),
-            row_bytes: 32,
+            typical: TypicalBytes::default(),
             sorted: SortedKeys::default(),
             scratch: Vec::new(),
             changelog_key: Vec::new(),
@@ -316,6 +316,25 @@ impl<K: Data + Eq + Hash, V: Data> TimedStore<K, V> {
             row.dirty = true;
             slot.pins += 1;
             self.dirty.push((id, row.place));
+            if self.dirty.len() % ROWS_PER_SAMPLE == 1 {
+                self.sample(id, index);
+            }
+        }
+    }
+
+    /// Measures a row. One that cannot be serialised fails the flush.
+    #[cold]
+    fn sample(&mut self, id: SlotId, index: usize) {
+        let slot = self.cache.slot(id);
+        self.scratch.clear();
+        row_suffix(slot.payload[index].place, &mut self.scratch);
+        let measured = self.key.encode(&slot.key, &mut self.scratch).and_then(|()| {
+            let Some(content) = &slot.payload[index].content else { return Ok(()) };
+            begin_row(content.timestamp, &mut self.scratch);
+            self.value.encode(&content.value, &mut self.scratch)
+        });
+        if measured.is_ok() {
+            self.typical.note(self.scratch.len());
         }
     }
 }
