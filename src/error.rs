@@ -149,6 +149,24 @@ pub enum TopologyError {
         /// What it must be.
         expected: String,
     },
+    /// A store's name stands for a store of another kind than before, whose rows cannot be read.
+    #[error(
+        "store `{store}` was {was}, as its {witness} says, and is a {is} store now, which cannot \
+         read those rows; give it another name, or reset the application: delete its internal \
+         topics, its committed offsets and its state directory{otherwise}"
+    )]
+    StoreKindChanged {
+        /// The store.
+        store: String,
+        /// What it was.
+        was: String,
+        /// What it is: `key-value`, `window`, `join-window`, `session`.
+        is: &'static str,
+        /// Where that is known from.
+        witness: String,
+        /// What else may be the matter, and what to do then; empty where that is sure.
+        otherwise: String,
+    },
     /// Records that cannot be processed would come back as input, for ever.
     #[error("dead-letter topic `{topic}` is read by the pipeline; send dead letters elsewhere")]
     DeadLetterRead {

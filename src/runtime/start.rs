@@ -14,9 +14,12 @@ use crate::error::{BoxError, LogProblem, StartError, TopologyError, TopologyErro
 use crate::log::{Admin, LogError, NewTopic, TopicInfo};
 use crate::state::{MemoryBudget, StateDirectory};
 use crate::topology::{
-    Layout, Plan, changelog_topic, dead_letter_topics, repartition_topic, topics_read,
-    topics_written,
+    Kept, Layout, Plan, Settings, StoreSpec, changed_kind, changelog_topic, dead_letter_topics,
+    repartition_topic, topics_read, topics_written,
 };
+
+/// The setting by which a changelog tells what it is of.
+const POLICY: &str = "cleanup.policy";
 
 /// What the checks have found.
 pub(crate) struct Ready {
@@ -38,6 +41,9 @@ pub(crate) fn prepare(
     let mut start = Start::new(topology, config, admin);
     let checked = start.check_topics();
     let directory = start.directory();
+    if let Some((layout, _)) = &checked {
+        start.check_kept(layout, directory.as_ref());
+    }
     let (Some((layout, missing)), Some(directory)) = (checked, directory) else {
         return Err(StartError::from_problems(start.problems));
     };
@@ -62,6 +68,7 @@ pub(crate) fn prepare_topics(
     let Some((layout, missing)) = start.check_topics() else {
         return Err(StartError::from_problems(start.problems));
     };
+    start.check_kept(&layout, None);
     start.refused()?;
     start.create(&missing);
     start.refused()?;
@@ -75,12 +82,15 @@ struct Start<'a> {
     problems: Vec<BoxError>,
     /// Whether the log did not answer; it is not asked again.
     is_unreachable: bool,
+    /// The internal topics that exist, with their settings as far as they could be read.
+    existing: BTreeMap<String, Settings>,
 }
 
 impl<'a> Start<'a> {
     fn new(topology: &'a Topology, config: &'a Config, admin: &'a dyn Admin) -> Self {
         let plan = topology.plan();
-        Self { plan, config, admin, problems: Vec::new(), is_unreachable: false }
+        let existing = BTreeMap::new();
+        Self { plan, config, admin, problems: Vec::new(), is_unreachable: false, existing }
     }
 
     /// The problems so far, if there are any.
@@ -195,11 +205,12 @@ impl<'a> Start<'a> {
             Vec::new()
         });
         let existing: Vec<String> = infos.into_iter().flatten().map(|info| info.name).collect();
-        self.check_settings(layout, existing);
+        self.existing = existing.iter().map(|name| (name.clone(), Settings::new())).collect();
+        self.read_settings(existing);
         missing
     }
 
-    fn check_settings(&mut self, layout: &Layout, existing: Vec<String>) {
+    fn read_settings(&mut self, existing: Vec<String>) {
         if existing.is_empty() || self.is_unreachable {
             return;
         }
@@ -213,7 +224,33 @@ impl<'a> Start<'a> {
         };
         let Some(settings) = settings else { return };
         let settings = settings.into_iter().map(|pairs| pairs.into_iter().collect());
-        let existing = existing.into_iter().zip(settings).collect();
+        self.existing = existing.into_iter().zip(settings).collect();
+    }
+
+    /// Checks that stores can read what is kept under their names, and that it is kept for as long
+    /// as they need it.
+    fn check_kept(&mut self, layout: &Layout, directory: Option<&StateDirectory>) {
+        let kinds = match directory.map(StateDirectory::kinds).transpose() {
+            Ok(kinds) => kinds.unwrap_or_default(),
+            Err(error) => return self.refuse(error),
+        };
+        let mut existing = std::mem::take(&mut self.existing);
+        for store in self.plan.stores() {
+            let topic = changelog_topic(&self.config.application_id, &store.name);
+            let settings = existing.get(&topic).filter(|_| store.changelog);
+            let kept = Kept {
+                stamped: kinds.get(&*store.name).map(String::as_str),
+                changelog: settings.map(|_| &*topic),
+                policy: settings.and_then(|settings| settings.get(POLICY)).map(String::as_str),
+            };
+            let wanted = layout.internal_topics().iter().find(|wanted| wanted.name == topic);
+            let wanted = wanted.and_then(|topic| topic.configs.iter().find(|(k, _)| k == POLICY));
+            let wanted = wanted.map_or("", |(_, policy)| policy);
+            if let Some(problem) = changed_kind(store, wanted, kept) {
+                self.refuse(problem);
+                existing.remove(&topic);
+            }
+        }
         self.refuse_all(layout.check_settings(&existing));
     }
 
@@ -273,7 +310,11 @@ impl<'a> Start<'a> {
     }
 
     fn adopt(&mut self, directory: &StateDirectory) {
-        if let Err(error) = directory.adopt(&stores_on_disk(self.plan)) {
+        let on_disk = stores_on_disk(self.plan);
+        let leaves_rows = |store: &&StoreSpec| store.changelog || on_disk.contains(&&*store.name);
+        let stores = self.plan.stores().iter().filter(leaves_rows);
+        let kinds: Vec<_> = stores.map(|store| (&*store.name, store.kind.word())).collect();
+        if let Err(error) = directory.adopt(&on_disk, &kinds) {
             self.refuse(error);
         }
     }

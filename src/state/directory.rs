@@ -3,7 +3,7 @@
 //! ```text
 //! <state_dir>/<application>/      mode 0700
 //!   lock                          held by the process that uses the directory; never deleted
-//!   stamp                         application, cluster, process id, format, stores
+//!   stamp                         application, cluster, process id, format, stores, kinds
 //!   tasks/0_3/                    the stores of one task
 //!   damaged/0_3/                  the last files of a task that could not be read
 //! ```
@@ -15,6 +15,7 @@
 //! - Nothing outside of the directory is deleted, and within it only what lies below `tasks` and
 //!   `damaged`.
 
+use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -32,6 +33,9 @@ use crate::topology::StoreSpec;
 
 /// The version of everything below the directory.
 const FORMAT: &str = "1";
+/// Headings of the stamp: the stores that lie here, and the kinds of all of them.
+const STORES: &str = "stores: ";
+const KINDS: &str = "kinds: ";
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 /// Mode bits by which others than the owner could change state.
@@ -152,17 +156,33 @@ impl StateDirectory {
     /// The disk refuses.
     pub fn orphans(&self, stores: &[&str]) -> Result<Vec<String>, StateError> {
         let Some(disk) = self.disk() else { return Ok(Vec::new()) };
-        let kept = disk.stamped_stores()?;
+        let kept = disk.stamped(STORES)?;
         Ok(kept.into_iter().filter(|store| !stores.contains(&store.as_str())).collect())
     }
 
-    /// Notes for which stores the directory is used from here on.
+    /// The kind of each store that the application had when the directory was last used.
     ///
     /// # Errors
     ///
     /// The disk refuses.
-    pub fn adopt(&self, stores: &[&str]) -> Result<(), StateError> {
-        self.disk().map_or(Ok(()), |disk| disk.stamp_stores(stores))
+    pub(crate) fn kinds(&self) -> Result<BTreeMap<String, String>, StateError> {
+        let Some(disk) = self.disk() else { return Ok(BTreeMap::new()) };
+        let pair = |word: String| Some(word.split_once(':')?).map(|(k, n)| (n.into(), k.into()));
+        Ok(disk.stamped(KINDS)?.into_iter().filter_map(pair).collect())
+    }
+
+    /// Notes for which stores the directory is used from here on, and of which kind each store
+    /// of the application is, wherever it lies.
+    ///
+    /// # Errors
+    ///
+    /// The disk refuses.
+    pub(crate) fn adopt(&self, stores: &[&str], kinds: &[(&str, &str)]) -> Result<(), StateError> {
+        let Some(disk) = self.disk() else { return Ok(()) };
+        let stores: Vec<String> = stores.iter().map(|store| (*store).to_owned()).collect();
+        let kinds: Vec<String> =
+            kinds.iter().map(|(store, kind)| format!("{kind}:{store}")).collect();
+        disk.stamp(&[(STORES, stores), (KINDS, kinds)])
     }
 
     /// The stores of one task. Files that cannot be read are set aside, and the stores begin empty.
@@ -222,24 +242,26 @@ impl StateDirectory {
 }
 
 impl Disk {
-    fn stamped_stores(&self) -> Result<Vec<String>, StateError> {
+    /// The words that the stamp has under a heading.
+    fn stamped(&self, heading: &str) -> Result<Vec<String>, StateError> {
         let file = self.path.join("stamp");
         let text = fs::read_to_string(&file).map_err(|error| at(&file, error))?;
-        let stores = text.lines().find_map(|line| line.strip_prefix("stores: "));
-        Ok(stores.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect())
+        let words = text.lines().find_map(|line| line.strip_prefix(heading));
+        Ok(words.into_iter().flat_map(str::split_whitespace).map(str::to_owned).collect())
     }
 
-    fn stamp_stores(&self, stores: &[&str]) -> Result<(), StateError> {
-        if self.stamped_stores()? == stores {
-            return Ok(());
-        }
+    /// Puts these words under these headings.
+    fn stamp(&self, entries: &[(&str, Vec<String>)]) -> Result<(), StateError> {
         let file = self.path.join("stamp");
         let text = fs::read_to_string(&file).map_err(|error| at(&file, error))?;
-        let mut lines: Vec<&str> =
-            text.lines().filter(|line| !line.starts_with("stores: ")).collect();
-        let stores = format!("stores: {}", stores.join(" "));
-        lines.push(&stores);
-        replace_stamp(&self.path, &(lines.join("\n") + "\n")).map_err(|error| at(&file, error))
+        let is_other = |line: &&str| entries.iter().all(|(name, _)| !line.starts_with(name));
+        let mut lines: Vec<String> = text.lines().filter(is_other).map(str::to_owned).collect();
+        lines.extend(entries.iter().map(|(name, words)| format!("{name}{}", words.join(" "))));
+        let stamped = lines.join("\n") + "\n";
+        if stamped == text {
+            return Ok(());
+        }
+        replace_stamp(&self.path, &stamped).map_err(|error| at(&file, error))
     }
 
     fn task_path(&self, task: &str) -> PathBuf {

@@ -239,7 +239,7 @@ fn internal_topics(
 }
 
 /// The settings of a topic, by name.
-pub(super) type Settings = BTreeMap<String, String>;
+pub(crate) type Settings = BTreeMap<String, String>;
 
 /// The setting of an existing topic under which records would be lost, if there is one.
 fn setting_problem(topic: &NewTopic, found: &Settings) -> Option<TopologyError> {

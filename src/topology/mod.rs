@@ -6,6 +6,7 @@
 mod copartition;
 mod describe;
 mod internal_topic;
+mod kept_store;
 mod names;
 pub mod plan;
 mod subtopology;
@@ -16,7 +17,9 @@ mod sample;
 pub use copartition::PartitionCounts;
 pub(crate) use describe::dead_letter_topics;
 pub use describe::{Acl, AclOperation, AclResource, describe, mermaid, required_acls};
+pub(crate) use internal_topic::Settings;
 pub use internal_topic::{Changelog, Layout, SourceTopic, SubtopologyLayout};
+pub(crate) use kept_store::{Kept, changed_kind};
 pub(crate) use names::close_all_group;
 pub use names::{changelog_topic, check_names, repartition_topic, topics_read, topics_written};
 pub use plan::{

@@ -1,5 +1,7 @@
 //! Is every problem of a start told at once, by name and with the way out, and nothing created?
 
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,8 @@ use millstream::log::{
     NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo,
 };
 use millstream::{
-    App, Config, ConfigBuilder, ErrorPolicy, Orphans, StartError, StreamsBuilder, Topic, Topology,
+    App, Config, ConfigBuilder, ErrorPolicy, Headers, Orphans, SessionWindows, StartError,
+    StreamsBuilder, TimeWindows, Timestamp, Topic, Topology,
 };
 
 use crate::scratch::ScratchDir;
@@ -218,10 +221,137 @@ fn settings_of_internal_topics_that_would_lose_records_are_refused() {
     assert_told(
         &told,
         &[
+            &["`totals`", "`app-totals-changelog`", "`cleanup.policy=compact,delete`", "`compact`"],
             &["`app-totals-repartition`", "`retention.ms=1000`", "`-1`"],
-            &["`app-totals-changelog`", "`cleanup.policy=compact,delete`", "`compact`"],
         ],
     );
+}
+
+#[test]
+fn a_policy_that_was_changed_under_a_known_store_is_told_as_a_setting() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    run_and_close(&counting_by("key-value"), &self::log(), &scratch, 1);
+    create(&log, "app-totals-changelog", 2, &[("cleanup.policy", "compact,delete")]);
+    let told = problems(&counting_by("key-value"), log, settings(&scratch));
+    let setting = "`cleanup.policy=compact,delete` where `compact` is needed";
+    assert_told(&told, &[&["internal topic `app-totals-changelog`", setting, "change"]]);
+}
+
+/// Counts words by the name `totals`: all of them, by the minute, or by visit.
+fn counting_by(kind: &str) -> Topology {
+    let words = Topic::<String, String>::plain("words");
+    let builder = StreamsBuilder::new();
+    let grouped = builder.stream(&words).group_by(|_, word| word.clone());
+    let minute = Duration::from_secs(60);
+    match kind {
+        "key-value" => drop(grouped.count("totals")),
+        "window" => drop(grouped.windowed_by(TimeWindows::tumbling(minute)).count("totals")),
+        "session" => drop(grouped.windowed_by(SessionWindows::gap(minute)).count("totals")),
+        other => panic!("no kind is called `{other}`"),
+    }
+    builder.build().expect("a valid pipeline")
+}
+
+/// Everything that lies in a directory and may not change, by path.
+fn files(directory: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    for entry in std::fs::read_dir(directory).expect("it can be read") {
+        let path = entry.expect("it can be read").path();
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let content = std::fs::read(&path).expect("it can be read");
+            found.insert(path, content);
+        }
+    }
+    found
+}
+
+fn run_and_close(topology: &Topology, log: &MemoryLog, scratch: &ScratchDir, words: usize) {
+    let app = start(topology, log.clone(), settings(scratch)).expect("it starts");
+    let before = log.read("app-totals-changelog").len();
+    for _ in 0..words {
+        let (key, word) = (Some(&b"k"[..]), Some(&b"word"[..]));
+        log.produce("words", Some(0), Timestamp::from_millis(5), key, word, &Headers::new());
+    }
+    let is_there = || log.read("app-totals-changelog").len() > before;
+    assert!(words == 0 || log.wait_until(PATIENCE, is_there), "{:?}", app.error());
+    assert!(app.wait_until_running(PATIENCE) && app.close(PATIENCE), "{:?}", app.error());
+}
+
+#[test]
+fn a_store_of_another_kind_under_a_kept_name_is_refused_and_nothing_is_touched() {
+    let kinds = ["key-value", "window", "session"];
+    for (was, is) in kinds.iter().flat_map(|was| kinds.map(|is| (*was, is))) {
+        if was == is {
+            continue;
+        }
+        let (scratch, log) = (ScratchDir::new(), log());
+        run_and_close(&counting_by(was), &log, &scratch, 3);
+        let kept = || {
+            let topics = names(&log).into_iter().map(|name| (name.clone(), log.read(&name)));
+            (topics.collect::<BTreeMap<_, _>>(), files(scratch.path()))
+        };
+        let before = kept();
+        let told = problems(&counting_by(is), log.clone(), settings(&scratch));
+        let (was_told, is_told) = (format!("was a {was} store"), format!("is a {is} store now"));
+        let way_out = ["another name", "reset the application"];
+        assert_told(&told, &[&["`totals`", &was_told, &is_told, way_out[0], way_out[1]]]);
+        assert!(kept() == before, "a refused start from {was} to {is} has changed something");
+        // What was there before goes on where it was.
+        run_and_close(&counting_by(was), &log, &scratch, 1);
+        let last = log.read("app-totals-changelog").pop().expect("it was counted");
+        assert_eq!(last.value.as_deref(), Some(&4_i64.to_be_bytes()[..]), "{was}");
+    }
+}
+
+#[test]
+fn a_changelog_of_another_kind_is_known_by_its_policy_where_no_directory_is_left() {
+    for (was, is, word) in [
+        ("key-value", "window", "key-value"),
+        ("key-value", "session", "key-value"),
+        ("window", "key-value", "window or session"),
+        ("session", "key-value", "window or session"),
+    ] {
+        let log = log();
+        run_and_close(&counting_by(was), &log, &ScratchDir::new(), 1);
+        let told = problems(&counting_by(is), log, settings(&ScratchDir::new()));
+        let (was_told, is_told) = (format!("was a {word} store"), format!("is a {is} store now"));
+        let topic = "changelog `app-totals-changelog` with `cleanup.policy=";
+        assert_told(&told, &[&["`totals`", &was_told, &is_told, topic, "another name"]]);
+    }
+}
+
+#[test]
+fn a_store_of_another_kind_is_told_among_the_other_problems() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    run_and_close(&counting_by("window"), &log, &scratch, 1);
+    create(&log, "app-sums-changelog", 2, &[("cleanup.policy", "compact")]);
+    let settings = settings(&scratch).on_error(ErrorPolicy::dead_letter("dead"));
+    let told = problems(&counting_by("session"), log, settings);
+    assert_told(
+        &told,
+        &[
+            &["`dead` does not exist"],
+            &["changelog topic `app-sums-changelog`"],
+            &["`totals` was a window store", "state directory", "is a session store now"],
+        ],
+    );
+}
+
+#[test]
+fn a_directory_of_another_kind_is_no_problem_where_the_changelog_is_right_or_gone() {
+    let scratch = ScratchDir::new();
+    run_and_close(&counting_by("window"), &log(), &scratch, 1);
+    // A log of its own: the changelog is yet to be created.
+    let log = log();
+    run_and_close(&counting_by("key-value"), &log, &scratch, 2);
+    let elsewhere = ScratchDir::new();
+    run_and_close(&counting_by("window"), &self::log(), &elsewhere, 1);
+    run_and_close(&counting_by("key-value"), &log, &elsewhere, 1);
+    let counts: Vec<_> =
+        log.read("app-totals-changelog").into_iter().filter_map(|row| row.value).collect();
+    assert_eq!(counts.last().expect("it was counted"), &3_i64.to_be_bytes(), "it was restored");
 }
 
 /// A log whose administration fails where it is told to.

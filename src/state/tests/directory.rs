@@ -30,6 +30,24 @@ fn process_id_survives_a_restart_and_differs_between_directories() {
 }
 
 #[test]
+fn stores_and_kinds_are_remembered_as_they_were_last() {
+    let root = ScratchDir::new();
+    let stamp = || fs::read_to_string(root.path().join("app/stamp")).unwrap();
+    let first = open(&root).unwrap();
+    assert!(first.kinds().unwrap().is_empty() && first.orphans(&[]).unwrap().is_empty());
+    first.adopt(&["a"], &[("a", "window"), ("b", "session")]).unwrap();
+    first.adopt(&["a"], &[("a", "key-value"), ("c", "session")]).unwrap();
+    let (written, process_id) = (stamp(), first.process_id().to_owned());
+    drop(first);
+    let again = open(&root).unwrap();
+    let kind = |store: &str, kind: &str| (store.to_owned(), kind.to_owned());
+    let kinds: Vec<_> = again.kinds().unwrap().into_iter().collect();
+    assert_eq!(kinds, [kind("a", "key-value"), kind("c", "session")]);
+    assert_eq!(again.orphans(&["b"]).unwrap(), ["a"]);
+    assert_eq!((again.process_id(), stamp()), (&*process_id, written));
+}
+
+#[test]
 fn directory_and_files_are_the_owners_alone() {
     let root = ScratchDir::new();
     let _open = open(&root).unwrap();
