@@ -22,6 +22,9 @@ const POLLS_OF_NEW_TOPIC: u32 = 300;
 /// Time between two such questions.
 const POLL_INTERVAL: Duration = Duration::from_millis(50);
 
+/// How long to wait for one answer before the next one is looked at.
+const FENCE_SLICE: Duration = Duration::from_millis(10);
+
 /// How long a first attempt to fence may take. While the cluster ends what the fenced one has left
 /// open it answers "later", and the library then waits for half a second: a new client asks sooner.
 const FENCE_PATIENCE: Duration = Duration::from_millis(100);
@@ -247,16 +250,12 @@ impl Admin for KafkaAdmin {
         Self::by_partition(answers).map(drop)
     }
 
-    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
-        let owned = [("client.id", "millstream-fence"), ("transactional.id", transactional_id)];
-        let mut patience = FENCE_PATIENCE;
-        loop {
-            let producer = Handle::new(Kind::Producer, &self.properties.writing(&owned))?;
-            match producer.init_transactions(patience.min(TIMEOUT)) {
-                Err(fault) if is_ending(&fault) && patience < TIMEOUT => patience *= 2,
-                answer => return answer.map_err(log_error),
-            }
+    fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>> {
+        let mut fences: Vec<_> = transactional_ids.iter().map(|id| Fence::new(id)).collect();
+        while fences.iter().any(|fence| fence.answer.is_none()) {
+            fences.iter_mut().for_each(|fence| fence.go_on(&self.properties));
         }
+        fences.into_iter().filter_map(|fence| fence.answer).collect()
     }
 }
 
@@ -318,6 +317,49 @@ fn distinct(wanted: &[(TopicPartition, i64)]) -> Vec<Round> {
 
 fn is_late(fault: &Fault) -> bool {
     fault.code == code!(RD_KAFKA_RESP_ERR__TIMED_OUT)
+}
+
+/// Taking the next epoch of a transactional id.
+struct Fence<'a> {
+    id: &'a str,
+    producer: Option<Arc<Handle>>,
+    /// How long this producer may take, and how long it has taken.
+    patience: Duration,
+    taken: Duration,
+    answer: Option<Result<(), LogError>>,
+}
+
+impl<'a> Fence<'a> {
+    const fn new(id: &'a str) -> Self {
+        let (patience, taken) = (FENCE_PATIENCE, Duration::ZERO);
+        Self { id, producer: None, patience, taken, answer: None }
+    }
+
+    /// Waits a little for the answer, unless it is there.
+    fn go_on(&mut self, properties: &Properties) {
+        if self.answer.is_none() {
+            self.answer = self.ask(properties).transpose();
+        }
+    }
+
+    fn ask(&mut self, properties: &Properties) -> Result<Option<()>, LogError> {
+        let owned = [("client.id", "millstream-fence"), ("transactional.id", self.id)];
+        let producer = match &self.producer {
+            Some(producer) => Arc::clone(producer),
+            None => Handle::new(Kind::Producer, &properties.writing(&owned))?,
+        };
+        match producer.init_transactions(FENCE_SLICE) {
+            Ok(()) => return Ok(Some(())),
+            Err(fault) if is_ending(&fault) && self.patience < TIMEOUT => {}
+            Err(fault) => return Err(log_error(fault)),
+        }
+        self.taken += FENCE_SLICE;
+        self.producer = Some(producer).filter(|_| self.taken < self.patience);
+        if self.producer.is_none() {
+            (self.patience, self.taken) = (self.patience * 3 / 2, Duration::ZERO);
+        }
+        Ok(None)
+    }
 }
 
 /// Whether the cluster is still about to end what a fenced producer has left open.

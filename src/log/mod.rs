@@ -398,8 +398,9 @@ pub trait Admin: Send + Sync {
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError>;
     /// Gives up the records before these offsets.
     fn delete_records(&self, before: &[(PartitionId, i64)]) -> Result<(), LogError>;
-    /// Ends whatever transaction is open under this id, by taking its next epoch.
-    fn fence(&self, transactional_id: &str) -> Result<(), LogError>;
+    /// Ends whatever transactions are open under these ids, by taking the next epoch of each; the
+    /// answers are in their order.
+    fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>>;
 }
 
 /// What a member says when it joins.

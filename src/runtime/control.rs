@@ -241,9 +241,10 @@ impl Control {
     }
 
     fn open(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>, is_anew: bool) {
+        let owned_since = is_anew.then(|| self.setup.parts.clock.instant());
         let before = self.hands.insert(task, Hand::Restorer);
         assert!(before.is_none(), "a task is opened only where it is in no hand");
-        self.setup.restorer.send(RestoreCommand::Open { task, backend, is_anew });
+        self.setup.restorer.send(RestoreCommand::Open { task, backend, owned_since });
     }
 
     fn obey(&mut self, command: TaskCommand) {

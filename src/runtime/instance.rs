@@ -2,7 +2,6 @@
 //!
 //! Tests and simulations drive it from one thread; `app` spreads the same parts over threads.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -13,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::group::WorkerId;
 use crate::log::{ClientConfig, Isolation, Log};
 use crate::runtime::command::{Command, MemberView, Report, ReportTo};
+use crate::runtime::fencing::TakenIds;
 use crate::runtime::restorer::{RestoreCommand, Restorer, RestorerSetup};
 use crate::runtime::worker::{Next, Worker, WorkerSetup};
 use crate::state::StateDirectory;
@@ -30,9 +30,7 @@ pub(crate) struct Parts {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) log: Arc<dyn Log>,
     pub(crate) member: Arc<Mutex<MemberView>>,
-    /// The transactional ids that workers of this process have taken: what an earlier life of the
-    /// process has left open under them is ended already.
-    pub(crate) taken_ids: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    pub(crate) taken_ids: TakenIds,
 }
 
 impl Parts {
@@ -146,8 +144,9 @@ impl Instance {
         let worker = parts.worker(WorkerId(0), commands, report_to(sender.clone()))?;
         let (to_restorer, commands) = unbounded();
         let restorer = parts.restorer(commands, report_to(sender))?;
+        let owned_since = Some(parts.clock.instant());
         for task in tasks {
-            let command = RestoreCommand::Open { task: *task, backend: None, is_anew: true };
+            let command = RestoreCommand::Open { task: *task, backend: None, owned_since };
             to_restorer.send(command).expect("the restorer is held here");
         }
         Ok(Self { worker, restorer, to_worker, to_restorer, reports, opening: tasks.len() })
@@ -193,7 +192,7 @@ impl Instance {
                 }
                 Report::Lost { task, backend } => {
                     self.opening += 1;
-                    let command = RestoreCommand::Open { task, backend, is_anew: false };
+                    let command = RestoreCommand::Open { task, backend, owned_since: None };
                     self.to_restorer.send(command).expect("the restorer is held here");
                 }
                 Report::OpenFailed { error, .. } | Report::Failed { error, .. } => {

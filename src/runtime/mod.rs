@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod close_all;
 pub(crate) mod command;
 pub(crate) mod control;
+mod fencing;
 pub(crate) mod instance;
 pub(crate) mod lifecycle;
 pub(crate) mod mailbox;

@@ -2,12 +2,9 @@
 //!
 //! For each task, in this order:
 //!
-//! 1. End the transaction that the previous owner may have left open: where it has not given the
-//!    task up, its transactional id stands beside the committed offsets. Then read those, once no
-//!    transaction is open on them any more. So a task never overtakes the last commit of its
-//!    previous owner. If one stays open, its writer ended before its own id stood there: all ids
-//!    that stand beside other tasks' offsets are then fenced, one after the other. So a task waits
-//!    for the log to end an abandoned transaction only where that was its writer's first.
+//! 1. End what previous owners may have left open (see [`fencing`](crate::runtime::fencing)), then
+//!    read the committed offsets, once no transaction is open on them any more. So a task never
+//!    overtakes the last commit of its previous owner.
 //! 2. Take the *high watermark* of each changelog. The last stable offset would not do: a foreign
 //!    open transaction may hide committed records behind it.
 //! 3. Read each changelog, committed records only, from what the local store holds up to there.
@@ -20,43 +17,37 @@
 //! - A local store that is ahead of its changelog, or behind its beginning, is dropped and restored
 //!   whole.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{
-    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, TopicPartition,
-};
+use crate::log::{CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId};
 use crate::runtime::close_all::CloseAll;
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
+use crate::runtime::fencing::{Fencing, TakenIds};
 use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
 use crate::runtime::worker::Next;
 use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
-use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
 
 /// How long to wait before a call that the log could not answer is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
-/// How long a transaction may stay open on a task's offsets before its writer is looked for: longer
-/// than a commit takes.
-const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
-
 /// How often the user is told that the log does not answer.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
 /// What the restorer is told.
 pub(crate) enum RestoreCommand {
-    /// Open this task; the backend is there if this process held the task a moment ago. `is_anew`
-    /// unless the task has just failed here: the group has given it to us.
-    Open { task: TaskId, backend: Option<Box<dyn Backend>>, is_anew: bool },
+    /// Open this task; the backend is there if this process held the task a moment ago, and
+    /// `owned_since` unless the task has just failed here: then the group has given it to us.
+    Open { task: TaskId, backend: Option<Box<dyn Backend>>, owned_since: Option<Instant> },
     /// Stop opening this task and report it closed.
     Cancel(TaskId),
     /// Close the files of a task that has ended here.
@@ -76,7 +67,7 @@ pub(crate) struct RestorerSetup {
     pub(crate) directory: Arc<StateDirectory>,
     pub(crate) clock: Arc<dyn Clock>,
     /// The transactional ids of this process's own workers.
-    pub(crate) taken_ids: Arc<Mutex<BTreeSet<Arc<str>>>>,
+    pub(crate) taken_ids: TakenIds,
     pub(crate) commands: Receiver<RestoreCommand>,
     pub(crate) reports: ReportTo,
 }
@@ -86,31 +77,13 @@ pub(crate) struct Restorer {
     setup: RestorerSetup,
     client: Box<dyn LogClient>,
     jobs: BTreeMap<TaskId, Job>,
-    ownership: BTreeMap<TaskId, Ownership>,
-    /// When each transactional id was last fenced from here.
-    fenced: BTreeMap<String, Instant>,
+    fencing: Fencing,
     /// Which store of which task a changelog partition belongs to.
     routes: HashMap<PartitionId, (TaskId, StoreIndex)>,
     events: Vec<LogEvent>,
     /// When the user was last told that the log does not answer.
     warned_at: Option<Instant>,
     close_all: CloseAll,
-}
-
-/// Since when a task is ours.
-struct Ownership {
-    since: Instant,
-    /// From when on a foreign claim is taken for an abandoned one. A task that fails here and is
-    /// then found in foreign hands may have been lost without our knowing: the group will say so.
-    fence_from: Instant,
-    /// Since when a transaction is open on the task's offsets, if one was when last looked at.
-    unstable_since: Option<Instant>,
-}
-
-impl Ownership {
-    const fn new(now: Instant) -> Self {
-        Self { since: now, fence_from: now, unstable_since: None }
-    }
 }
 
 enum Job {
@@ -125,12 +98,12 @@ enum Job {
 
 impl Restorer {
     pub(crate) fn new(setup: RestorerSetup, client: Box<dyn LogClient>) -> Self {
+        let fencing = Fencing::new(&setup);
         Self {
             setup,
             client,
             jobs: BTreeMap::new(),
-            ownership: BTreeMap::new(),
-            fenced: BTreeMap::new(),
+            fencing,
             routes: HashMap::new(),
             events: Vec::new(),
             warned_at: None,
@@ -177,8 +150,8 @@ impl Restorer {
     fn take_commands(&mut self) -> bool {
         while let Ok(command) = self.setup.commands.try_recv() {
             match command {
-                RestoreCommand::Open { task, backend, is_anew } => {
-                    self.note_ownership(task, is_anew);
+                RestoreCommand::Open { task, backend, owned_since } => {
+                    self.fencing.note_ownership(task, owned_since);
                     let until = Instant::default();
                     self.jobs.insert(task, Job::Waiting { backend, until });
                 }
@@ -197,17 +170,6 @@ impl Restorer {
             }
         }
         true
-    }
-
-    fn note_ownership(&mut self, task: TaskId, is_anew: bool) {
-        let now = self.setup.clock.instant();
-        let known = self.ownership.entry(task);
-        let known = known.or_insert(Ownership::new(now));
-        if is_anew {
-            *known = Ownership::new(now);
-        } else {
-            known.fence_from = now + self.setup.config.session_timeout;
-        }
     }
 
     fn close(&self, task: TaskId, backend: Option<Box<dyn Backend>>) {
@@ -263,8 +225,9 @@ impl Restorer {
 
     fn begin(&mut self, task: TaskId, now: Instant, job: &mut Option<Job>) -> Result<()> {
         let Some(Job::Waiting { backend, .. }) = job else { return Ok(()) };
-        self.fence_previous_owner(task, now)?;
-        let committed = self.stable_offsets(task, now)?;
+        let others = self.jobs.iter().filter(|(_, job)| job.is_waiting()).map(|(task, _)| *task);
+        self.fencing.end_previous_owners(task, others, now)?;
+        let committed = self.fencing.stable_offsets(task, now)?;
         let backend = match backend.take() {
             Some(backend) => backend,
             None => self.open(task)?,
@@ -290,85 +253,6 @@ impl Restorer {
                 meters.tell(restore, now);
             }
         }
-    }
-
-    /// Ends what the task's previous owner has left open, if it has not given the task up.
-    fn fence_previous_owner(&mut self, task: TaskId, now: Instant) -> Result<()> {
-        if !self.setup.config.is_exactly_once() {
-            return Ok(());
-        }
-        let Ownership { since, fence_from, .. } = self.ownership[&task];
-        for owner in self.claimed_by(task)? {
-            let is_fenced = self.fenced.get(&owner).is_some_and(|fenced| *fenced >= since);
-            if is_fenced || self.is_ours(&owner) {
-                continue;
-            }
-            if now < fence_from {
-                let message = format!("`{owner}` has claimed the task");
-                return Err(Error::new(ErrorKind::Retriable, message));
-            }
-            self.fence(task, owner, now)?;
-        }
-        Ok(())
-    }
-
-    /// What the group has committed for the task's inputs. If a transaction stays open on them,
-    /// fences one more of those who may be its writer.
-    fn stable_offsets(
-        &mut self,
-        task: TaskId,
-        now: Instant,
-    ) -> Result<Vec<Option<CommittedOffset>>> {
-        let (group, inputs) = self.group_inputs(task)?;
-        let committed = self.setup.environment.catalog.admin().committed(group, &inputs);
-        let is_unstable = matches!(committed, Err(LogError::Unstable));
-        let ownership = self.ownership.get_mut(&task).expect("a task is opened by command");
-        let since = is_unstable.then(|| ownership.unstable_since.unwrap_or(now));
-        ownership.unstable_since = since;
-        if since.is_some_and(|since| now.since(since) >= UNSTABLE_PATIENCE) {
-            self.fence_someone(task, now)?;
-        }
-        committed.map_err(unanswered)
-    }
-
-    /// Fences one of those who stand beside the offsets of any task, unless it was fenced since
-    /// this one is ours.
-    fn fence_someone(&mut self, task: TaskId, now: Instant) -> Result<()> {
-        let since = self.ownership[&task].since;
-        let mut writers = BTreeSet::new();
-        for task in self.setup.environment.tasks()? {
-            writers.extend(self.claimed_by(task)?);
-        }
-        let is_fenced = |owner: &String| self.fenced.get(owner).is_some_and(|at| *at >= since);
-        let next = writers.into_iter().find(|owner| !is_fenced(owner) && !self.is_ours(owner));
-        next.map_or(Ok(()), |owner| self.fence(task, owner, now))
-    }
-
-    fn is_ours(&self, writer: &str) -> bool {
-        self.setup.taken_ids.lock().expect("no panic while held").contains(writer)
-    }
-
-    /// Ends whatever is open under a transactional id.
-    fn fence(&mut self, task: TaskId, owner: String, now: Instant) -> Result<()> {
-        match self.setup.environment.catalog.admin().fence(&owner) {
-            Ok(()) => tracing::info!(%task, owner, "a previous owner is fenced"),
-            Err(error @ (LogError::Unavailable(_) | LogError::Unstable)) => {
-                return Err(unanswered(error));
-            }
-            // Its transaction ends by its own timeout, and nothing is overtaken till then.
-            Err(error) => tracing::warn!(%task, owner, %error, "a previous owner goes on"),
-        }
-        self.fenced.insert(owner, now);
-        Ok(())
-    }
-
-    /// Whose transactional ids stand beside the committed offsets.
-    fn claimed_by(&self, task: TaskId) -> Result<BTreeSet<String>> {
-        let (group, inputs) = self.group_inputs(task)?;
-        let admin = self.setup.environment.catalog.admin();
-        let committed = admin.committed_so_far(group, &inputs).map_err(unanswered)?;
-        let writer = |known: CommittedOffset| CommitMetadata::decode(&known.metadata).writer;
-        Ok(committed.into_iter().flatten().filter_map(writer).collect())
     }
 
     fn open(&self, task: TaskId) -> Result<Box<dyn Backend>> {
@@ -397,22 +281,6 @@ impl Restorer {
             stores.push(StoreToRestore { index, spec, start, end });
         }
         Ok(Restore::new(backend, stores))
-    }
-
-    /// What the group has committed for the task's inputs.
-    fn committed(&self, task: TaskId) -> Result<Vec<Option<CommittedOffset>>> {
-        let (group, inputs) = self.group_inputs(task)?;
-        let admin = self.setup.environment.catalog.admin();
-        admin.committed(group, &inputs).map_err(unanswered)
-    }
-
-    /// The group, and the task's input partitions.
-    fn group_inputs(&self, task: TaskId) -> Result<(&str, Vec<PartitionId>)> {
-        let environment = &self.setup.environment;
-        let inputs = environment.inputs(task)?;
-        let id =
-            |(_, partition, _): &(_, TopicPartition, _)| environment.catalog.ids().id(partition);
-        Ok((&self.setup.config.application_id, inputs.iter().map(id).collect()))
     }
 
     fn poll(&mut self, now: Instant) -> bool {
@@ -467,7 +335,7 @@ impl Restorer {
                 Error::new(ErrorKind::Fatal, "restored state cannot be written").caused_by(error)
             })?,
         );
-        let again = self.committed(task);
+        let again = self.fencing.committed(task).and_then(|again| again.map_err(unanswered));
         let is_settled = again.as_ref().is_ok_and(|again| *again == committed);
         if !is_settled {
             *job = Some(Job::Waiting { backend: Some(backend), until: Instant::default() });
@@ -496,6 +364,10 @@ impl Restorer {
 }
 
 impl Job {
+    fn is_waiting(&self) -> bool {
+        matches!(self, Self::Waiting { .. })
+    }
+
     fn is_restored(&self) -> bool {
         matches!(self, Self::Restoring { restore, .. } if restore.is_done())
     }

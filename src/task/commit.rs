@@ -24,7 +24,8 @@
 //!   asserts).
 //! - There is no empty transaction: one begins with the first send or offset commit.
 //! - An unknown outcome is neither success nor failure: the producer takes a new epoch, and the
-//!   tasks start again from the committed offsets.
+//!   tasks start again from the committed offsets. Only a transaction whose offsets were refused is
+//!   aborted by the producer that began it: nothing of it is under way that could come later.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -46,6 +47,9 @@ pub(crate) struct Committer {
     ends: HashMap<PartitionId, i64>,
     commit: Option<Commit>,
     failure: Option<CommitFailure>,
+    /// Whether the offsets were refused: then nothing of the transaction is under way any more,
+    /// and its own producer can abort it.
+    is_abortable: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +57,8 @@ enum Producer {
     /// No epoch has been taken, or the last is not to be used any more.
     Stale,
     Initialising(EffectId),
+    /// The transaction that did not succeed is being aborted.
+    Aborting(EffectId),
     Ready,
 }
 
@@ -99,6 +105,7 @@ impl Committer {
             ends: HashMap::new(),
             commit: None,
             failure: None,
+            is_abortable: false,
         }
     }
 
@@ -107,11 +114,17 @@ impl Committer {
         self.producer == Producer::Ready && self.commit.is_none() && self.failure.is_none()
     }
 
-    /// Takes a new producer epoch if there is none. Nothing is sent before it is there.
+    /// Makes the producer good for a new transaction if it is not: ends the one that is open, or
+    /// takes a new epoch, which takes the log much longer. Nothing is sent before that is done.
     pub(crate) fn ensure_producer(&mut self, client: &mut dyn LogClient) {
-        if self.producer == Producer::Stale {
-            self.producer = Producer::Initialising(client.init_producer());
+        if self.producer != Producer::Stale {
+            return;
         }
+        self.producer = if std::mem::take(&mut self.is_abortable) {
+            Producer::Aborting(client.end_transaction(End::Abort))
+        } else {
+            Producer::Initialising(client.init_producer())
+        };
     }
 
     /// Sends batches, as part of a transaction where there are transactions.
@@ -152,6 +165,16 @@ impl Committer {
         self.send(client, batches);
     }
 
+    /// Commits the offsets once everything that belongs to them has been acknowledged.
+    fn commit_offsets_if_sent(&mut self, client: &mut dyn LogClient) {
+        let Some(commit) = &mut self.commit else { return };
+        if commit.phase == Phase::Sending && self.in_flight.is_empty() {
+            let offsets: Vec<_> =
+                commit.prepared.values().flat_map(|prepared| prepared.offsets.clone()).collect();
+            commit.phase = Phase::Offsets(client.commit_offsets(&offsets, &commit.token));
+        }
+    }
+
     /// Takes the end of an effect. Effects of an abandoned producer are not known any more.
     pub(crate) fn ended(&mut self, effect: EffectId, outcome: Outcome) {
         if let Some(partition) = self.in_flight.remove(&effect) {
@@ -171,6 +194,11 @@ impl Committer {
             self.producer = if is_done { Producer::Ready } else { Producer::Stale };
             return self.note(outcome, "taking a producer epoch");
         }
+        if self.producer == Producer::Aborting(effect) {
+            let is_done = matches!(outcome, Outcome::Done { .. });
+            self.producer = if is_done { Producer::Ready } else { Producer::Stale };
+            return;
+        }
         let Some(commit) = &mut self.commit else { return };
         let is_done = matches!(outcome, Outcome::Done { .. });
         match commit.phase {
@@ -180,7 +208,10 @@ impl Committer {
                 commit.phase = Phase::Done;
                 self.in_transaction = false;
             }
-            Phase::Offsets(_) => self.note(outcome, "committing offsets"),
+            Phase::Offsets(_) => {
+                self.is_abortable = self.in_transaction && matches!(outcome, Outcome::Failed(_));
+                self.note(outcome, "committing offsets");
+            }
             Phase::Ending(_) => self.note(outcome, "ending the transaction"),
             Phase::Sending | Phase::Done => {}
         }
@@ -203,23 +234,21 @@ impl Committer {
     ///
     /// # Errors
     ///
-    /// A send or the commit failed. Everything under way is forgotten, and the next producer epoch
-    /// aborts what the log holds of it.
+    /// A send or the commit failed. Everything under way is forgotten, and is aborted before the
+    /// next send.
     pub(crate) fn advance(
         &mut self,
         client: &mut dyn LogClient,
     ) -> Result<Option<Committed>, CommitFailure> {
         if let Some(failure) = self.failure.take() {
+            let is_abortable = std::mem::take(&mut self.is_abortable);
             self.reset();
+            self.is_abortable = is_abortable;
             return Err(failure);
         }
+        self.ensure_producer(client);
+        self.commit_offsets_if_sent(client);
         let Some(commit) = &mut self.commit else { return Ok(None) };
-        if commit.phase == Phase::Sending && self.in_flight.is_empty() {
-            let offsets: Vec<_> =
-                commit.prepared.values().flat_map(|prepared| prepared.offsets.clone()).collect();
-            commit.phase = Phase::Offsets(client.commit_offsets(&offsets, &commit.token));
-            return Ok(None);
-        }
         if commit.phase != Phase::Done {
             return Ok(None);
         }
@@ -232,13 +261,14 @@ impl Committer {
         Ok(Some(Committed { tasks: commit.prepared, ends }))
     }
 
-    /// Forgets everything under way.
+    /// Forgets everything under way. The next producer epoch aborts what the log holds of it.
     pub(crate) fn reset(&mut self) {
         self.commit = None;
         self.failure = None;
         self.in_flight.clear();
         self.ends.clear();
         self.in_transaction = false;
+        self.is_abortable = false;
         // One without transactions may still hold records that it would send later.
         self.producer = Producer::Stale;
     }
@@ -258,3 +288,6 @@ impl Committer {
         self.commit.is_none() && self.in_flight.is_empty()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -43,7 +43,7 @@ pub(crate) fn fence_ends_the_open_transaction(subject: &Subject) {
     let committed =
         frozen.client.commit_offsets(&[at(partition, 7)], &outsider(&subject.name("group")));
     frozen.done(committed);
-    subject.log.admin().fence(&subject.name("id")).unwrap();
+    subject.fence("id");
     assert_eq!(subject.committed(partition), None);
     let mut plain = subject.plain();
     plain.write(partition, &["plain"]);
@@ -56,7 +56,7 @@ pub(crate) fn fence_ends_the_open_transaction(subject: &Subject) {
 pub(crate) fn fenced_writer_comes_back_with_a_new_epoch(subject: &Subject) {
     let partition = subject.topic("t", 1)[0];
     let mut writer = subject.writer("id");
-    subject.log.admin().fence(&subject.name("id")).unwrap();
+    subject.fence("id");
     writer.begin();
     let sent = writer.client.send(partition, batch(&["fenced"]));
     writer.fenced(sent);
@@ -120,7 +120,7 @@ pub(crate) fn fenced_writer_commits_no_offsets(subject: &Subject) {
     let mut frozen = subject.writer("id");
     frozen.begin();
     frozen.write(partition, &["a"]);
-    subject.log.admin().fence(&subject.name("id")).unwrap();
+    subject.fence("id");
     let token = outsider(&subject.name("group"));
     let committed = frozen.client.commit_offsets(&[at(partition, 1)], &token);
     frozen.fenced(committed);
@@ -134,7 +134,7 @@ pub(crate) fn each_transactional_id_fences_itself_only(subject: &Subject) {
     two.begin();
     one.write(partition, &["one"]);
     two.write(partition, &["two"]);
-    subject.log.admin().fence(&subject.name("one")).unwrap();
+    subject.fence("one");
     two.end(End::Commit);
     let ended = one.client.end_transaction(End::Commit);
     one.fenced(ended);

@@ -174,6 +174,12 @@ impl Subject {
     }
 
     /// As [`membership`](Self::membership), of a member that is soon missed.
+    /// Ends whatever is open under a transactional id.
+    pub(crate) fn fence(&self, id: &str) {
+        let answers = self.log.admin().fence(&[self.name(id)]);
+        assert!(matches!(answers[..], [Ok(())]), "{answers:?}");
+    }
+
     pub(crate) fn short_membership(&self, topics: &[&str]) -> MembershipConfig {
         MembershipConfig {
             session_timeout: Duration::from_secs(2),

@@ -443,8 +443,12 @@ impl Admin for Refusing {
         self.allow(Call::Other)?.delete_records(before)
     }
 
-    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
-        self.allow(Call::Other)?.fence(transactional_id)
+    fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>> {
+        let fence = |id| {
+            let fenced = self.allow(Call::Other)?.fence(std::slice::from_ref(id));
+            fenced.into_iter().collect()
+        };
+        transactional_ids.iter().map(fence).collect()
     }
 }
 

@@ -117,8 +117,8 @@ impl Admin for MemoryAdmin {
         })
     }
 
-    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
-        self.shared.change(|state| state.init_producer(transactional_id));
-        Ok(())
+    fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>> {
+        let fence = |id: &String| self.shared.change(|state| state.init_producer(id));
+        transactional_ids.iter().map(fence).map(|_| Ok(())).collect()
     }
 }

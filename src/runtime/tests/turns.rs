@@ -20,7 +20,7 @@ use crate::runtime::worker::Worker;
 use crate::task::active::{Allowance, Now, Task};
 use crate::task::metadata::CommitMetadata;
 use crate::task::outbox::Outbox;
-use crate::time::ManualClock;
+use crate::time::{Clock, ManualClock};
 use crate::topology::TaskId;
 
 /// More turns than anything needs that does not wait for time to pass.
@@ -118,7 +118,8 @@ impl Process {
     }
 
     fn open_while(&mut self, id: TaskId, between: impl FnMut(&mut Self)) -> OpenedTask {
-        let command = RestoreCommand::Open { task: id, backend: None, is_anew: true };
+        let owned_since = Some(self.clock.instant());
+        let command = RestoreCommand::Open { task: id, backend: None, owned_since };
         self.to_restorer.send(command).unwrap();
         self.turn_until(between, |report| match report {
             Report::Opened(opened) if opened.id == id => Some(*opened),
@@ -188,7 +189,7 @@ fn a_refused_commit_leaves_no_transaction_open_for_its_tasks_to_wait_for() {
     let end = process.end_of("app-counts-changelog", 0);
     assert_ne!(end, 0, "the refused transaction has written to the changelog");
     process.parts.member.lock().unwrap().token = MemberToken::default();
-    let command = RestoreCommand::Open { task: task("1_0"), backend: None, is_anew: false };
+    let command = RestoreCommand::Open { task: task("1_0"), backend: None, owned_since: None };
     process.to_restorer.send(command).unwrap();
     process.turn_until(|_| {}, |report| matches!(report, Report::Opened(_)).then_some(()));
 }
@@ -385,7 +386,8 @@ fn a_store_whose_changelog_has_forgotten_what_comes_next_is_restored_whole() {
     log_changes(&process, 10..20);
     let changelog = process.partition("app-counts-changelog", 0);
     process.log.admin().delete_records(&[(changelog, 15)]).unwrap();
-    let command = RestoreCommand::Open { task: id, backend: Some(opened.backend), is_anew: true };
+    let (backend, owned_since) = (Some(opened.backend), Some(process.clock.instant()));
+    let command = RestoreCommand::Open { task: id, backend, owned_since };
     process.to_restorer.send(command).unwrap();
     let opened = process.turn_until(
         |_| {},

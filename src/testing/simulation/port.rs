@@ -261,9 +261,12 @@ impl Admin for FaultyAdmin {
         self.inner.delete_records(before)
     }
 
-    fn fence(&self, transactional_id: &str) -> Result<(), LogError> {
-        self.port.ask()?;
-        self.inner.fence(transactional_id)
+    fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>> {
+        let fence = |id| {
+            self.port.ask()?;
+            self.inner.fence(std::slice::from_ref(id)).into_iter().collect()
+        };
+        transactional_ids.iter().map(fence).collect()
     }
 }
 

@@ -1,0 +1,195 @@
+//! Whose transactions have to end before a task begins? Those of owners who have not given it up.
+//!
+//! Where a process has not given a task up, the transactional id of its worker stands beside the
+//! committed offsets, and whoever has the task next takes the next epoch of that id: so nobody waits
+//! until the log ends an abandoned transaction by itself.
+//!
+//! A worker whose own id does not stand there yet may have left a transaction open, too: the one by
+//! which it claimed the task. If one stays open, all ids that stand beside other tasks' offsets are
+//! fenced, one after the other, till it is gone. So a task waits for the log only where that was the
+//! first claim of its worker.
+//!
+//! # Invariants
+//!
+//! - No worker of this process is fenced from here.
+//! - An id is fenced once for each time that a task of its becomes ours: it may live on with others.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use crate::config::Config;
+use crate::error::{Error, ErrorKind, Result};
+use crate::log::{CommittedOffset, LogError, PartitionId, TopicPartition};
+use crate::runtime::positions::unanswered;
+use crate::runtime::restorer::RestorerSetup;
+use crate::task::environment::TaskEnvironment;
+use crate::task::metadata::CommitMetadata;
+use crate::time::{Clock, Instant};
+use crate::topology::TaskId;
+
+/// How long a transaction may stay open on a task's offsets before its writer is looked for: longer
+/// than a commit takes.
+const UNSTABLE_PATIENCE: Duration = Duration::from_secs(1);
+
+/// The transactional ids that workers of this process have taken: what an earlier life of the
+/// process has left open under them is ended already.
+pub(crate) type TakenIds = Arc<Mutex<BTreeSet<Arc<str>>>>;
+
+/// Ends what others have left open.
+pub(crate) struct Fencing {
+    config: Arc<Config>,
+    environment: Arc<TaskEnvironment>,
+    clock: Arc<dyn Clock>,
+    taken_ids: TakenIds,
+    ownership: BTreeMap<TaskId, Ownership>,
+    /// When each transactional id was last fenced from here.
+    fenced: BTreeMap<String, Instant>,
+}
+
+/// Since when a task is ours.
+struct Ownership {
+    since: Instant,
+    /// From when on a foreign claim is taken for an abandoned one. A task that fails here and is
+    /// then found in foreign hands may have been lost without our knowing: the group will say so.
+    fence_from: Instant,
+    /// Since when a transaction is open on the task's offsets, if one was when last looked at.
+    unstable_since: Option<Instant>,
+}
+
+impl Ownership {
+    const fn new(since: Instant) -> Self {
+        Self { since, fence_from: since, unstable_since: None }
+    }
+}
+
+impl Fencing {
+    pub(crate) fn new(setup: &RestorerSetup) -> Self {
+        Self {
+            config: Arc::clone(&setup.config),
+            environment: Arc::clone(&setup.environment),
+            clock: Arc::clone(&setup.clock),
+            taken_ids: Arc::clone(&setup.taken_ids),
+            ownership: BTreeMap::new(),
+            fenced: BTreeMap::new(),
+        }
+    }
+
+    /// A task is to be opened. `owned_since` unless it has just failed here.
+    pub(crate) fn note_ownership(&mut self, task: TaskId, owned_since: Option<Instant>) {
+        if let Some(since) = owned_since {
+            self.ownership.insert(task, Ownership::new(since));
+            return;
+        }
+        let now = self.clock.instant();
+        let known = self.ownership.entry(task).or_insert(Ownership::new(now));
+        known.fence_from = now + self.config.session_timeout;
+    }
+
+    /// Ends what previous owners of a task have left open. Those of `others`, which are to be opened
+    /// as well, are fenced at the same time: it takes the log a while.
+    pub(crate) fn end_previous_owners(
+        &mut self,
+        task: TaskId,
+        others: impl Iterator<Item = TaskId>,
+        now: Instant,
+    ) -> Result<()> {
+        if !self.config.is_exactly_once() {
+            return Ok(());
+        }
+        let mut owners = self.unfenced(task, self.claimed_by(task)?);
+        let fence_from = self.ownership[&task].fence_from;
+        match owners.first() {
+            None => return Ok(()),
+            Some(owner) if now < fence_from => {
+                let message = format!("`{owner}` has claimed the task");
+                return Err(Error::new(ErrorKind::Retriable, message));
+            }
+            Some(_) => {}
+        }
+        for other in others.filter(|other| now >= self.ownership[other].fence_from) {
+            owners.extend(self.unfenced(other, self.claimed_by(other).unwrap_or_default()));
+        }
+        self.fence(&owners.into_iter().collect::<Vec<_>>())
+    }
+
+    /// What the group has committed for the task's inputs. If a transaction stays open on them,
+    /// fences one more of those who may be its writer.
+    pub(crate) fn stable_offsets(
+        &mut self,
+        task: TaskId,
+        now: Instant,
+    ) -> Result<Vec<Option<CommittedOffset>>> {
+        let committed = self.committed(task)?;
+        let known = self.ownership.get_mut(&task).expect("a task is opened by command");
+        let is_unstable = matches!(committed, Err(LogError::Unstable));
+        known.unstable_since = is_unstable.then(|| known.unstable_since.unwrap_or(now));
+        if known.unstable_since.is_some_and(|since| now.since(since) >= UNSTABLE_PATIENCE) {
+            self.fence_someone(task)?;
+        }
+        committed.map_err(unanswered)
+    }
+
+    /// Fences one of those who stand beside the offsets of any task.
+    fn fence_someone(&mut self, task: TaskId) -> Result<()> {
+        let mut writers = BTreeSet::new();
+        for other in self.environment.tasks()? {
+            writers.extend(self.claimed_by(other)?);
+        }
+        let next = self.unfenced(task, writers).pop_first();
+        next.map_or(Ok(()), |owner| self.fence(&[owner]))
+    }
+
+    /// Which of these are not ours and were not fenced since the task is ours.
+    fn unfenced(&self, task: TaskId, mut owners: BTreeSet<String>) -> BTreeSet<String> {
+        let since = self.ownership[&task].since;
+        let taken = self.taken_ids.lock().expect("no panic while held");
+        let is_fenced =
+            |owner: &String| self.fenced.get(owner).is_some_and(|fenced| *fenced >= since);
+        owners.retain(|owner| !taken.contains(&**owner) && !is_fenced(owner));
+        owners
+    }
+
+    fn fence(&mut self, owners: &[String]) -> Result<()> {
+        let answers = self.environment.catalog.admin().fence(owners);
+        let now = self.clock.instant();
+        for (owner, answer) in owners.iter().zip(answers) {
+            match answer {
+                Ok(()) => tracing::info!(owner, "a previous owner is fenced"),
+                Err(error @ (LogError::Unavailable(_) | LogError::Unstable)) => {
+                    return Err(unanswered(error));
+                }
+                // Its transaction ends by its own timeout, and nothing is overtaken till then.
+                Err(error) => tracing::warn!(owner, %error, "a previous owner goes on"),
+            }
+            self.fenced.insert(owner.clone(), now);
+        }
+        Ok(())
+    }
+
+    /// What the group has committed for the task's inputs.
+    pub(crate) fn committed(
+        &self,
+        task: TaskId,
+    ) -> Result<Result<Vec<Option<CommittedOffset>>, LogError>> {
+        let inputs = self.inputs(task)?;
+        let admin = self.environment.catalog.admin();
+        Ok(admin.committed(&self.config.application_id, &inputs))
+    }
+
+    /// Whose transactional ids stand beside the committed offsets.
+    fn claimed_by(&self, task: TaskId) -> Result<BTreeSet<String>> {
+        let inputs = self.inputs(task)?;
+        let admin = self.environment.catalog.admin();
+        let committed = admin.committed_so_far(&self.config.application_id, &inputs);
+        let writer = |known: CommittedOffset| CommitMetadata::decode(&known.metadata).writer;
+        Ok(committed.map_err(unanswered)?.into_iter().flatten().filter_map(writer).collect())
+    }
+
+    fn inputs(&self, task: TaskId) -> Result<Vec<PartitionId>> {
+        let inputs = self.environment.inputs(task)?;
+        let ids = self.environment.catalog.ids();
+        let id = |(_, partition, _): &(_, TopicPartition, _)| ids.id(partition);
+        Ok(inputs.iter().map(id).collect())
+    }
+}
