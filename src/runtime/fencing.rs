@@ -1,18 +1,19 @@
 //! Whose transactions have to end before a task begins? Those of owners who have not given it up.
 //!
 //! Where a process has not given a task up, the transactional id of its worker stands beside the
-//! committed offsets, and whoever has the task next takes the next epoch of that id: so nobody waits
-//! until the log ends an abandoned transaction by itself.
+//! committed offsets, and whoever has the task next takes the next epoch of that id. So nobody
+//! waits until the log ends an abandoned transaction by itself.
 //!
-//! A worker whose own id does not stand there yet may have left a transaction open, too: the one by
-//! which it claimed the task. If one stays open, all ids that stand beside other tasks' offsets are
-//! fenced, one after the other, till it is gone. So a task waits for the log only where that was the
-//! first claim of its worker.
+//! A worker whose own id does not stand there yet may have left a transaction open, too: the one
+//! by which it claimed the task. If one stays open, all ids that stand beside other tasks' offsets
+//! are fenced, one after the other, till it is gone. So a task waits for the log only where that
+//! was the first claim of its worker.
 //!
 //! # Invariants
 //!
 //! - No worker of this process is fenced from here.
-//! - An id is fenced once for each time that a task of its becomes ours: it may live on with others.
+//! - An id is fenced once for each time that a task of its becomes ours: it may live on with
+//!   others.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -86,8 +87,8 @@ impl Fencing {
         known.fence_from = now + self.config.session_timeout;
     }
 
-    /// Ends what previous owners of a task have left open. Those of `others`, which are to be opened
-    /// as well, are fenced at the same time: it takes the log a while.
+    /// Ends what previous owners of a task have left open. Those of `others`, which are to be
+    /// opened as well, are fenced at the same time: it takes the log a while.
     pub(crate) fn end_previous_owners(
         &mut self,
         task: TaskId,

@@ -1,11 +1,9 @@
 //! What does a worker thread do? It runs tasks: one turn after another.
 //!
-//! A turn takes commands, polls the log, advances the commit, processes a bounded number of
-//! records,
-//! fires timers, and begins a commit when one is due. It never blocks; between turns the caller
-//! waits on
-//! the log client. Production calls it on a thread of its own, tests and simulations call it from
-//! wherever they like.
+//! A turn takes commands, polls the log ([`reading`]), advances the commit, processes a bounded
+//! number of records, fires timers, and begins a commit when one is due ([`committing`]). It never
+//! blocks; between turns the caller waits on the log client. Production calls it on a thread of its
+//! own, tests and simulations call it from wherever they like.
 //!
 //! # Invariants
 //!
@@ -15,6 +13,9 @@
 //! - A failed commit closes every task of the worker without a commit: their work since the last
 //!   one is gone together with the transaction, and they start again from the committed offsets.
 
+mod committing;
+mod reading;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -23,16 +24,16 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::dsl::Topology;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
 use crate::group::WorkerId;
-use crate::log::{LogClient, LogEvent, Outcome, PartitionId, ReadError, WriteError};
+use crate::log::{LogClient, LogEvent, PartitionId};
 use crate::operator::punctuation::PunctuationType;
 use crate::runtime::command::{Command, MemberView, OpenedTask, Report, ReportTo};
 use crate::runtime::meters::{TELL_INTERVAL, WorkerMeters};
 use crate::runtime::task_setup;
 use crate::state::{BytesLimit, SharedBackend};
 use crate::task::active::{Allowance, Now, Task};
-use crate::task::commit::{CommitFailure, Committed, Committer};
+use crate::task::commit::Committer;
 use crate::task::environment::TaskEnvironment;
 use crate::task::outbox::Outbox;
 use crate::time::{Clock, Instant};
@@ -215,161 +216,6 @@ impl Worker {
         Ok(())
     }
 
-    fn poll(&mut self, now: Now) -> Result<()> {
-        let mut events = std::mem::take(&mut self.events);
-        self.client.poll(now.instant, &mut events);
-        self.meters.poll_seconds.record(self.setup.clock.instant().since(now.instant));
-        for event in events.drain(..) {
-            self.take_event(event)?;
-        }
-        self.events = events;
-        Ok(())
-    }
-
-    fn take_event(&mut self, event: LogEvent) -> Result<()> {
-        match event {
-            LogEvent::Fetched(batch) => {
-                let partition = batch.partition();
-                if let Some(task) = self.task_of(partition) {
-                    task.enqueue(batch);
-                    self.hold_back(partition);
-                }
-            }
-            LogEvent::CaughtUp { partition, position } => {
-                if let Some(task) = self.task_of(partition) {
-                    task.caught_up(partition, position);
-                }
-            }
-            LogEvent::ReadFailed { partition, error: ReadError::OutOfRange { .. } } => {
-                self.out_of_range.insert(partition);
-            }
-            LogEvent::ReadFailed { partition, error } => {
-                return Err(self.reading_failed(partition, error));
-            }
-            LogEvent::Ended { effect, outcome } => {
-                if matches!(outcome, Outcome::Done { next_offset: Some(_) }) && self.is_lapsed() {
-                    self.meters.late_sends.increment(1);
-                }
-                self.committer.ended(effect, outcome);
-            }
-        }
-        Ok(())
-    }
-
-    /// Closes tasks that have processed all that could be fetched of a partition which is out of
-    /// range. Whoever opens them again decides where they go on.
-    fn close_out_of_range(&mut self) {
-        for partition in std::mem::take(&mut self.out_of_range) {
-            let Some(id) = self.routes.get(&partition).copied() else { continue };
-            let queues = self.tasks.get(&id).map_or(&[][..], Task::queues);
-            if queues.iter().any(|queue| queue.partition == partition && !queue.is_empty()) {
-                self.out_of_range.insert(partition);
-            } else {
-                tracing::info!(task = %id, "a position is out of range: the task is opened anew");
-                self.close(id);
-            }
-        }
-    }
-
-    fn task_of(&mut self, partition: PartitionId) -> Option<&mut Task> {
-        let id = self.routes.get(&partition)?;
-        self.tasks.get_mut(id)
-    }
-
-    /// Stops fetching of a partition whose queue is full.
-    fn hold_back(&mut self, partition: PartitionId) {
-        let limit = self.setup.config.fetch_bytes_max;
-        let Some(task) = self.routes.get(&partition).and_then(|id| self.tasks.get_mut(id)) else {
-            return;
-        };
-        let queue = task.queues_mut().iter_mut().find(|queue| queue.partition == partition);
-        if let Some(queue) = queue.filter(|queue| !queue.is_paused && queue.bytes() > limit) {
-            queue.is_paused = true;
-            self.client.pause(partition, true);
-        }
-    }
-
-    fn resume_drained(&mut self) {
-        let limit = self.setup.config.fetch_bytes_max / 2;
-        for queue in self.tasks.values_mut().flat_map(Task::queues_mut) {
-            if queue.is_paused && queue.bytes() <= limit {
-                queue.is_paused = false;
-                self.client.pause(queue.partition, false);
-            }
-        }
-    }
-
-    #[cold]
-    fn reading_failed(&self, partition: PartitionId, error: ReadError) -> Error {
-        let name = self.setup.environment.catalog.ids().name(partition);
-        let fix = match &error {
-            ReadError::NotFound => "create the topic again, or reset the application",
-            ReadError::Corrupt(_) => "check the broker's disks and the network",
-            ReadError::OutOfRange { .. } | ReadError::Fatal(_) => {
-                "grant the principal READ on the topic, or see what the broker's log says"
-            }
-        };
-        let message = format!("`{name}` cannot be read any further; {fix}");
-        Error::new(ErrorKind::Fatal, message).caused_by(error)
-    }
-
-    #[cold]
-    fn commit_failed(&self, why: &str) -> Error {
-        let id = &self.setup.config.application_id;
-        let message = format!(
-            "{why}; see that this principal may READ the group `{id}`, and may WRITE under \
-             transactional ids that begin with `{id}-`"
-        );
-        Error::new(ErrorKind::Fatal, message)
-    }
-
-    #[cold]
-    fn writing_failed(&self, partition: PartitionId, error: WriteError) -> Error {
-        let name = self.setup.environment.catalog.ids().name(partition);
-        let topic = &name.topic;
-        let fix = match &error {
-            WriteError::Record(_) => format!(
-                "if they are too large, raise `max.message.bytes` of topic `{topic}` or keep them \
-                 smaller; if it is compacted, give each a key"
-            ),
-            _ => format!("see that topic `{topic}` exists and that this principal may WRITE to it"),
-        };
-        let message = format!("records for `{name}` are refused; {fix}");
-        Error::new(ErrorKind::Fatal, message).caused_by(error)
-    }
-
-    /// Whether others may own these tasks by now, and nothing but this worker itself keeps it from
-    /// writing for them. The clock is read anew: the process may have slept in the midst of a turn.
-    fn is_lapsed(&self) -> bool {
-        if self.setup.transactional_id.is_some() {
-            return false;
-        }
-        let lease = self.setup.member.lock().expect("no panic while held").lease;
-        lease.is_some_and(|until| self.setup.clock.instant() >= until)
-    }
-
-    fn may_send(&self) -> bool {
-        self.committer.can_send() && !self.is_lapsed()
-    }
-
-    /// Takes back what has not been acknowledged when the lease ends: it would be sent again and
-    /// again, beside what a new owner writes.
-    fn stop_if_lapsed(&mut self) {
-        let sending = self.committer.sending();
-        if sending == 0 || !self.is_lapsed() {
-            return;
-        }
-        tracing::warn!(
-            worker = self.setup.id.0,
-            sending,
-            "the group has not heard of this process for a session: tasks start again"
-        );
-        self.meters.late_sends.increment(sending as u64);
-        self.committer.reset();
-        self.lose_all();
-        self.committer.ensure_producer(&mut *self.client);
-    }
-
     fn process(&mut self, now: Now) -> Result<usize> {
         let mut processed = 0;
         if self.is_lapsed() {
@@ -395,99 +241,6 @@ impl Worker {
         }
         self.resume_drained();
         Ok(processed)
-    }
-
-    /// What changes that no commit carries yet take in memory, roughly.
-    fn uncommitted_bytes(&self) -> usize {
-        self.tasks.values().map(Task::uncommitted_bytes).sum()
-    }
-
-    /// Sends what is full, or everything when there is nothing else to do.
-    fn send(&mut self, is_idle: bool) {
-        if self.outbox.is_empty() || !self.may_send() {
-            return;
-        }
-        let batches = if is_idle { self.outbox.take_all() } else { self.outbox.take_full() };
-        self.committer.send(&mut *self.client, batches);
-    }
-
-    /// Whether a commit has begun.
-    fn begin_commit_if_due(&mut self, now: Now) -> Result<bool> {
-        if !self.may_send() {
-            return Ok(false);
-        }
-        let config = &self.setup.config;
-        let elapsed = now.instant.since(self.last_commit);
-        let is_due = elapsed >= config.commit_interval
-            || self.commit_asked
-            || self.closing.iter().any(|id| self.tasks.get(id).is_some_and(Task::is_dirty))
-            || !self.tasks.values().all(Task::may_process)
-            || self.tasks.values().any(Task::wants_commit)
-            || self.outbox.is_full()
-            || self.uncommitted_bytes() >= self.uncommitted_limit.bytes();
-        if !is_due {
-            return Ok(false);
-        }
-        let token = self.setup.member.lock().expect("no panic while held").token.clone();
-        // What was lost is known before the token that follows the loss: it is looked at first.
-        if !self.setup.commands.is_empty() {
-            return Ok(false);
-        }
-        self.last_commit = now.instant;
-        self.commit_asked = false;
-        let mut prepared = BTreeMap::new();
-        for (id, task) in self.tasks.iter_mut().filter(|(_, task)| task.is_dirty()) {
-            prepared.insert(*id, task.prepare_commit(&mut self.outbox, now)?);
-        }
-        if prepared.is_empty() {
-            return Ok(false);
-        }
-        self.meters.commit_begun = Some(now.instant);
-        let batches = self.outbox.take_all();
-        self.committer.begin(&mut *self.client, prepared, batches, token);
-        Ok(true)
-    }
-
-    fn advance_commit(&mut self, now: Now) -> Result<()> {
-        let advanced = self.committer.advance(&mut *self.client);
-        if let Err(failure) = &advanced {
-            self.meters.commit_failed(failure);
-        }
-        match advanced {
-            Ok(None) => return Ok(()),
-            Ok(Some(committed)) => return self.settle(committed),
-            Err(CommitFailure::Fatal(why)) => return Err(self.commit_failed(&why)),
-            Err(CommitFailure::Refused { partition, error }) => {
-                return Err(self.writing_failed(partition, error));
-            }
-            Err(CommitFailure::Fenced(why)) => {
-                tracing::warn!(worker = self.setup.id.0, why, "fenced: tasks are given up");
-            }
-            Err(CommitFailure::Restart(why)) => {
-                tracing::warn!(worker = self.setup.id.0, why, "tasks start again");
-            }
-        }
-        self.last_commit = now.instant;
-        self.lose_all();
-        // Ends the transaction that is left open, behind which no one could read on: tasks would
-        // wait for it to be restored, here or elsewhere.
-        self.committer.ensure_producer(&mut *self.client);
-        Ok(())
-    }
-
-    fn settle(&mut self, committed: Committed) -> Result<()> {
-        let Committed { tasks, ends } = committed;
-        let mut purge = Vec::new();
-        for (id, prepared) in tasks {
-            purge.extend(prepared.offsets.iter().map(|offset| (offset.partition, offset.offset)));
-            if let Some(task) = self.tasks.get_mut(&id) {
-                task.settle(prepared, |partition| ends.get(&partition).copied())?;
-            }
-        }
-        self.meters.committed(self.setup.clock.instant());
-        tracing::debug!(worker = self.setup.id.0, partitions = purge.len(), "committed");
-        self.report(Report::Committed(purge));
-        Ok(())
     }
 
     /// Closes tasks that are to close and have nothing uncommitted. They do not wait until the
