@@ -1,19 +1,20 @@
 #!/usr/bin/env bash
 # Runs the checks and tests of millstream, stage by stage, and counts what passed.
 #
-#   tests/run.sh [STAGE ...]      no argument: every stage, in this order
+#   tests/run.sh [STAGE ...]      no argument: every stage but `quick`, in this order
 #
 #   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
 #   format       rustfmt
 #   lint         clippy without a warning: default features, none, each alone, all
 #   docs         rustdoc without a warning, and every example in the documentation
 #   test         unit, integration and topology tests, default features
-#   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
+#   sim          thousands of simulated runs under faults, of seeds that are new each time
 #   examples     builds every example and runs it to its end, without a broker
 #   conformance  the same programs on Kafka Streams and on millstream (needs a JVM)
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
 #
 # Every stage runs, also after one has failed, under a time limit, and whatever it started is
 # stopped. Its output goes to a log in the cache. The last line is `N passed, N failed`: tests and
@@ -21,10 +22,12 @@
 #
 #   MILLSTREAM_CACHE          jars, logs and build output (default: ~/.cache/millstream)
 #   MILLSTREAM_STAGE_SECONDS  time limit of one stage (default: 2400)
+#   MILLSTREAM_SEEDS          simulated runs of each pipeline in stage `sim` (default: 1700)
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
 
-readonly STAGES=(setup format lint docs test quick examples conformance broker package msrv)
+readonly WHOLE=(setup format lint docs test sim examples conformance broker package msrv)
+readonly STAGES=("${WHOLE[@]}" quick)
 readonly KAFKA_VERSION=4.3.1
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
@@ -225,6 +228,13 @@ stage_test() {
   step cargo test --no-fail-fast --lib --bins --tests
 }
 
+# Twelve pipelines. A seed that fails is printed with the command that repeats it.
+stage_sim() {
+  export MILLSTREAM_SEEDS=${MILLSTREAM_SEEDS:-1700} MILLSTREAM_FROM=${MILLSTREAM_FROM:-$(date +%s%3N)}
+  echo "seeds from $MILLSTREAM_FROM on, $MILLSTREAM_SEEDS for each pipeline"
+  step cargo test --release --no-fail-fast --no-default-features --test sim
+}
+
 stage_quick() {
   step cargo fmt --all -- --check
   step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
@@ -379,7 +389,7 @@ failure_summary() {
 
 main() {
   local stage stages=("$@")
-  [ $# -gt 0 ] || stages=("${STAGES[@]}")
+  [ $# -gt 0 ] || stages=("${WHOLE[@]}")
   for stage in "${stages[@]}"; do
     if [[ " ${STAGES[*]} " != *" $stage "* ]]; then
       echo "no stage is called $stage; there are: ${STAGES[*]}" >&2
