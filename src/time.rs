@@ -95,21 +95,37 @@ impl Add<Duration> for Instant {
 pub trait Clock: Send + Sync + 'static {
     /// The wall clock.
     fn timestamp(&self) -> Timestamp;
-    /// The monotonic clock.
+    /// The monotonic clock. It goes on while the machine sleeps: others do not wait.
     fn instant(&self) -> Instant;
 }
 
 /// The clocks of the operating system.
 #[derive(Debug)]
 pub struct SystemClock {
-    origin: std::time::Instant,
+    /// What the monotonic clock showed at the origin.
+    origin: Duration,
 }
 
 impl Default for SystemClock {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
     fn default() -> Self {
-        Self { origin: std::time::Instant::now() }
+        Self { origin: monotonic() }
     }
+}
+
+/// The time since some moment before the process began. The standard library's clock stands still
+/// while a machine sleeps, so that a lease would outlast its session.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn monotonic() -> Duration {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    Duration::new(now.tv_sec.unsigned_abs(), now.tv_nsec as u32)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+#[expect(clippy::disallowed_methods, reason = "the one place that reads the clock")]
+fn monotonic() -> Duration {
+    static FIRST: std::sync::LazyLock<std::time::Instant> =
+        std::sync::LazyLock::new(std::time::Instant::now);
+    FIRST.elapsed()
 }
 
 impl Clock for SystemClock {
@@ -122,7 +138,7 @@ impl Clock for SystemClock {
     }
 
     fn instant(&self) -> Instant {
-        Instant(self.origin.elapsed())
+        Instant(monotonic().saturating_sub(self.origin))
     }
 }
 

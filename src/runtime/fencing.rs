@@ -23,7 +23,6 @@ use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, LogError, PartitionId, TopicPartition};
 use crate::runtime::positions::unanswered;
-use crate::runtime::restorer::RestorerSetup;
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
@@ -65,15 +64,14 @@ impl Ownership {
 }
 
 impl Fencing {
-    pub(crate) fn new(setup: &RestorerSetup) -> Self {
-        Self {
-            config: Arc::clone(&setup.config),
-            environment: Arc::clone(&setup.environment),
-            clock: Arc::clone(&setup.clock),
-            taken_ids: Arc::clone(&setup.taken_ids),
-            ownership: BTreeMap::new(),
-            fenced: BTreeMap::new(),
-        }
+    pub(crate) fn new(
+        config: Arc<Config>,
+        environment: Arc<TaskEnvironment>,
+        clock: Arc<dyn Clock>,
+        taken_ids: TakenIds,
+    ) -> Self {
+        let (ownership, fenced) = (BTreeMap::new(), BTreeMap::new());
+        Self { config, environment, clock, taken_ids, ownership, fenced }
     }
 
     /// A task is to be opened. `owned_since` unless it has just failed here.

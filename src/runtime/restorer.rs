@@ -98,7 +98,12 @@ enum Job {
 
 impl Restorer {
     pub(crate) fn new(setup: RestorerSetup, client: Box<dyn LogClient>) -> Self {
-        let fencing = Fencing::new(&setup);
+        let fencing = Fencing::new(
+            Arc::clone(&setup.config),
+            Arc::clone(&setup.environment),
+            Arc::clone(&setup.clock),
+            Arc::clone(&setup.taken_ids),
+        );
         Self {
             setup,
             client,
