@@ -13,6 +13,7 @@ use crate::log::catalog::Catalog;
 use crate::log::{Log, MembershipConfig};
 use crate::metrics::{Metrics, SharedRecorder};
 use crate::runtime::control::{Control, ControlSetup, Message, Request};
+use crate::runtime::failure::{FailureAction, FailureHandler};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Ended, Lifecycle, StateListener};
 use crate::runtime::mailbox::Mailbox;
@@ -23,25 +24,6 @@ use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, SystemClock};
 use crate::topology::Layout;
-
-/// What becomes of an application whose worker has failed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum FailureAction {
-    /// Commit and close what still runs, then end as failed.
-    #[default]
-    Close,
-    /// Start the worker anew; its tasks go on from their last commit. A record that always fails
-    /// will fail again.
-    ReplaceWorker,
-    /// As `Close`, and every other process of the application does so too, within seconds. Those
-    /// end as failed. A process that is started afterwards runs.
-    #[doc(alias = "SHUTDOWN_APPLICATION")]
-    CloseAll,
-}
-
-/// Decides over a failed worker.
-pub(crate) type FailureHandler = Arc<dyn Fn(&Error) -> FailureAction + Send + Sync>;
 
 /// Collects the components of an application; see [`App::builder`].
 #[must_use = "an application does nothing until it is started"]

@@ -9,7 +9,6 @@
 //! - What [`Rebalance`] counts as alive is in a hand, and it hears of each closing exactly once.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,8 +17,8 @@ use crossbeam_channel::Receiver;
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::{Rebalance, TaskCommand, TaskPlace, WorkerId, place};
 use crate::log::{GroupEvent, Membership, PartitionId};
-use crate::runtime::app::{FailureAction, FailureHandler};
 use crate::runtime::command::{Command, MemberView, OpenedTask, Report};
+use crate::runtime::failure::{self, FailureAction, FailureHandler};
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
@@ -388,7 +387,7 @@ impl Control {
         self.meters.worker_failures.increment(1);
         tracing::error!(worker = worker.0, error = %error.without_content(), "a worker has failed");
         self.join(worker);
-        let action = self.decide_on(&error);
+        let action = failure::decide(&self.setup.on_failure, &error);
         let replaced = match action {
             _ if self.is_stopping => Ok(()),
             FailureAction::ReplaceWorker => self.start_worker(worker),
@@ -406,15 +405,6 @@ impl Control {
         for task in orphans.map(|(task, _)| *task).collect::<Vec<_>>() {
             self.closed(task, None);
         }
-    }
-
-    /// What the user's handler says of a failed worker.
-    fn decide_on(&self, error: &Error) -> FailureAction {
-        let decide = || (self.setup.on_failure)(error);
-        catch_unwind(AssertUnwindSafe(decide)).unwrap_or_else(|_| {
-            tracing::error!("the failure handler panicked; the application closes");
-            FailureAction::Close
-        })
     }
 
     fn join(&mut self, worker: WorkerId) {

@@ -4,6 +4,7 @@ pub(crate) mod app;
 pub(crate) mod close_all;
 pub(crate) mod command;
 pub(crate) mod control;
+pub(crate) mod failure;
 mod fencing;
 pub(crate) mod instance;
 pub(crate) mod lifecycle;
@@ -17,7 +18,8 @@ pub(crate) mod task_setup;
 pub(crate) mod threads;
 pub(crate) mod worker;
 
-pub use app::{App, AppBuilder, FailureAction};
+pub use app::{App, AppBuilder};
+pub use failure::FailureAction;
 pub use lifecycle::{AppState, Ended, StateListener};
 
 #[cfg(test)]

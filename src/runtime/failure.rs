@@ -1,0 +1,52 @@
+//! Who decides what becomes of an application whose worker has failed? Its user.
+//!
+//! # Invariants
+//!
+//! - Without a word of the user the application closes: a record that fails would fail again.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use crate::error::Error;
+
+/// What becomes of an application whose worker has failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureAction {
+    /// Commit and close what still runs, then end as failed.
+    #[default]
+    Close,
+    /// Start the worker anew; its tasks go on from their last commit. A record that always fails
+    /// will fail again.
+    ReplaceWorker,
+    /// As `Close`, and every other process of the application does so too, within seconds. Those
+    /// end as failed. A process that is started afterwards runs.
+    #[doc(alias = "SHUTDOWN_APPLICATION")]
+    CloseAll,
+}
+
+/// Decides over a failed worker.
+pub(crate) type FailureHandler = Arc<dyn Fn(&Error) -> FailureAction + Send + Sync>;
+
+/// What the user's handler says. One that panics has no say.
+pub(crate) fn decide(handler: &FailureHandler, error: &Error) -> FailureAction {
+    catch_unwind(AssertUnwindSafe(|| handler(error))).unwrap_or_else(|_| {
+        tracing::error!("the failure handler panicked; the application closes");
+        FailureAction::Close
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::ErrorKind;
+
+    #[test]
+    fn a_handler_that_panics_closes_the_application() {
+        let error = Error::new(ErrorKind::Data, "a record failed");
+        let handler: FailureHandler = Arc::new(|_| panic!("the handler fails, too"));
+        assert_eq!(decide(&handler, &error), FailureAction::Close);
+        let handler: FailureHandler = Arc::new(|_| FailureAction::ReplaceWorker);
+        assert_eq!(decide(&handler, &error), FailureAction::ReplaceWorker);
+    }
+}
