@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::log::GroupProtocol;
+use crate::security::Security;
 
 /// What a crash may do to results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -108,6 +109,8 @@ pub struct Config {
     pub changelog_additional_retention: Duration,
     /// What becomes of state under names that the pipeline does not have.
     pub orphans: Orphans,
+    /// See [`ConfigBuilder::security`].
+    pub security: Security,
     /// Properties handed through to the Kafka client.
     pub client_properties: BTreeMap<String, String>,
 }
@@ -158,6 +161,7 @@ impl Config {
             replication: None,
             changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
             orphans: Orphans::default(),
+            security: Security::default(),
             client_properties: BTreeMap::new(),
         };
         ConfigBuilder { config, commit_interval: None }
@@ -246,6 +250,9 @@ impl ConfigBuilder {
         /// What a start does about changelogs, repartition topics and local stores under names
         /// that the pipeline does not have. Default: it is refused with the list.
         orphans: Orphans = orphans;
+        /// How connections to the brokers are protected. Default: not at all. Kafka:
+        /// `security.protocol`.
+        security: Security = security;
     }
 
     /// How often work is committed. Default: 100 ms exactly once, 1 s at least once.
@@ -262,7 +269,7 @@ impl ConfigBuilder {
             .on_produce_error(policy)
     }
 
-    /// Hands a property through to the Kafka client, such as `ssl.ca.location`.
+    /// Hands a property through to the Kafka client, such as `socket.timeout.ms`.
     pub fn client_property(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.config.client_properties.insert(name.into(), value.into());
         self
@@ -283,10 +290,11 @@ impl ConfigBuilder {
         check_names(&config, &mut problems);
         check_amounts(&config, &mut problems);
         check_times(&config, &mut problems);
+        config.security.check(&mut problems);
         config
             .client_properties
             .keys()
-            .for_each(|property| check_property(property, &mut problems));
+            .for_each(|property| check_property(property, &config.security, &mut problems));
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 }
@@ -354,7 +362,7 @@ fn check_times(config: &Config, problems: &mut Vec<ConfigError>) {
     }
 }
 
-fn check_property(property: &str, problems: &mut Vec<ConfigError>) {
+fn check_property(property: &str, security: &Security, problems: &mut Vec<ConfigError>) {
     const OWNED: &[(&str, &str)] = &[
         ("bootstrap.servers", "use the second argument of `Config::builder`"),
         ("group.id", "it is the application's id"),
@@ -372,7 +380,10 @@ fn check_property(property: &str, problems: &mut Vec<ConfigError>) {
         ("partition.assignment.strategy", "use `group_protocol`"),
         ("plugin.library.paths", "millstream loads no foreign code by a setting"),
     ];
-    if let Some((_, fix)) = OWNED.iter().find(|(name, _)| *name == property) {
+    let secured = security.properties();
+    let secured = secured.iter().map(|(name, _)| (*name, "`security` says it already"));
+    let mut owned = OWNED.iter().copied().chain(secured);
+    if let Some((_, fix)) = owned.find(|(name, _)| *name == property) {
         problems.push(ConfigError::OwnedProperty { property: property.into(), fix });
     }
 }
@@ -407,6 +418,7 @@ impl fmt::Debug for Config {
             .field("memory_bytes", &self.memory_bytes)
             .field("group_protocol", &self.group_protocol)
             .field("session_timeout", &self.session_timeout)
+            .field("security", &self.security)
             .field("client_properties", &shown)
             .finish_non_exhaustive()
     }

@@ -97,6 +97,7 @@ mod operator;
 pub mod processor;
 pub mod record;
 mod runtime;
+pub mod security;
 pub mod serde;
 pub mod state;
 mod task;
@@ -122,6 +123,7 @@ pub use processor::{
 };
 pub use record::{Change, Data, Headers, Record};
 pub use runtime::{App, AppBuilder, AppState, Ended, FailureAction, StateListener};
+pub use security::{Sasl, Security, Tls};
 pub use serde::{Codec, Key, Value};
 pub use time::Timestamp;
 pub use topic::{OffsetReset, TimestampExtractor, Topic};

@@ -53,7 +53,7 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("thread::scope", &["src/runtime/"], "let `runtime` start the thread"),
 ];
 
-const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "config"];
+const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "security", "config"];
 
 /// Which modules a module may use besides [`BASE`] and itself, from the bottom to the top.
 ///

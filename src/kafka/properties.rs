@@ -53,7 +53,9 @@ const BATCH_BYTES: usize = 1_000_000;
 impl Properties {
     /// The properties that this configuration asks for.
     pub(super) fn of(config: &Config) -> Self {
-        let user = config.client_properties.clone().into_iter().collect();
+        let secured = config.security.properties().into_iter();
+        let secured = secured.map(|(name, value)| (name.to_owned(), value));
+        let user = config.client_properties.clone().into_iter().chain(secured).collect();
         Self { brokers: config.brokers.clone(), user }
     }
 
