@@ -418,10 +418,12 @@ pub enum LogProblem {
         reason: String,
     },
     /// The principal may not do what the application needs.
-    #[error("not authorised to {what}; grant it to this principal: {reason}")]
+    #[error("not authorised to {what}; grant {grant} to this principal: {reason}")]
     NotAuthorised {
         /// What was to be done, and with what.
         what: String,
+        /// The rights that are missing, as arguments of `kafka-acls`, or `it`.
+        grant: String,
         /// What the log says.
         reason: String,
     },
@@ -443,9 +445,21 @@ impl LogProblem {
             LogError::Unavailable(reason) => {
                 Self::Unreachable { brokers: brokers.to_owned(), reason }
             }
-            LogError::NotAuthorised(reason) => Self::NotAuthorised { what, reason },
+            LogError::NotAuthorised(reason) => {
+                Self::NotAuthorised { what, grant: "it".to_owned(), reason }
+            }
             other => Self::Refused { what, reason: other.to_string() },
         }
+    }
+
+    /// This problem with the rights that would end it, if it is one of rights.
+    pub(crate) fn wanting(mut self, rights: String) -> Self {
+        if let Self::NotAuthorised { grant, .. } = &mut self
+            && !rights.is_empty()
+        {
+            *grant = rights;
+        }
+        self
     }
 }
 

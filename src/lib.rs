@@ -70,6 +70,7 @@
 //! | what an error means | [`Error`], [`ErrorKind`], [`StartError`], [`TopologyError`] |
 //! | how it is built, and why nothing is lost | [`doc::architecture`] |
 //! | coming from Kafka Streams, with state and offsets | [`doc::migrating`] |
+//! | connecting to a guarded cluster, and which rights it takes | [`doc::security`] |
 //! | what has changed | [`doc::changelog`] |
 //!
 //! # Features

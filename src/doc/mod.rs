@@ -12,6 +12,10 @@ pub mod changelog {
     #![doc = include_str!("../../CHANGELOG.md")]
 }
 
+pub mod security {
+    #![doc = include_str!("security.md")]
+}
+
 pub mod performance {
     #![doc = include_str!("performance.md")]
 }

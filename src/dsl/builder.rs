@@ -3,13 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::config::Config;
 use crate::dsl::attach::SharedDraft;
 use crate::dsl::stream::KStream;
 use crate::error::TopologyErrors;
 use crate::operator::build::BuildSource;
 use crate::record::Data;
 use crate::topic::Topic;
-use crate::topology::{NodeId, Plan, TopicRef};
+use crate::topology::{Acl, NodeId, Plan, TopicRef};
 
 /// Begins pipelines and collects them into one [`Topology`].
 #[derive(Default)]
@@ -85,6 +86,18 @@ impl Topology {
     /// The pipeline as a Mermaid flow chart.
     pub fn mermaid(&self) -> String {
         crate::topology::mermaid(&self.0.plan)
+    }
+
+    /// The rights without which an application of these settings does not run; see
+    /// [`required_acls`](crate::topology::required_acls).
+    pub fn required_acls(&self, config: &Config) -> Vec<Acl> {
+        crate::topology::required_acls(&self.0.plan, config)
+    }
+
+    /// Rights without which it runs with less; see
+    /// [`optional_acls`](crate::topology::optional_acls).
+    pub fn optional_acls(&self, config: &Config) -> Vec<Acl> {
+        crate::topology::optional_acls(&self.0.plan, config)
     }
 }
 

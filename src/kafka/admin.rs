@@ -9,10 +9,13 @@ use std::time::Duration;
 use super::errors::log_error;
 use super::properties::Properties;
 use super::signal::Signal;
-use super::sys::{Administer, Entry, Fault, Handle, Kind, PartitionList, code};
+use super::sys::{
+    Administer, DELETE, Entry, Fault, Handle, Kind, Operation, PartitionList, READ, WRITE, allowed,
+    code,
+};
 use crate::log::{
     Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo,
-    TopicPartition,
+    TopicPartition, TopicRights,
 };
 
 /// How long the cluster may take to answer a call.
@@ -157,6 +160,19 @@ impl Admin for KafkaAdmin {
             return Ok(Vec::new());
         }
         self.handle.topic_settings(names, TIMEOUT).map_err(log_error)
+    }
+
+    fn topic_rights(&self, names: &[String]) -> Result<Vec<Option<TopicRights>>, LogError> {
+        if names.is_empty() {
+            return Ok(Vec::new());
+        }
+        let operations = allowed(&self.handle, names, TIMEOUT).map_err(log_error)?;
+        let rights = |allowed: Vec<Operation>| TopicRights {
+            read: allowed.contains(&READ),
+            write: allowed.contains(&WRITE),
+            delete: allowed.contains(&DELETE),
+        };
+        Ok(operations.into_iter().map(|allowed| allowed.map(rights)).collect())
     }
 
     fn topic_names(&self) -> Result<Vec<String>, LogError> {

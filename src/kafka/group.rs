@@ -177,10 +177,19 @@ impl Member {
             is_final(fault.code)
         };
         if ends_membership || self.handle.fatal().is_some() {
-            events.push(GroupEvent::Failed(fault.text));
+            events.push(GroupEvent::Failed(self.reason(&fault)));
         } else {
             tracing::debug!(code = fault.code, text = fault.text, "group member");
         }
+    }
+
+    /// Why the membership has ended, with the right that it lacks if that is why.
+    fn reason(&self, Fault { code, text, .. }: &Fault) -> String {
+        if *code != code!(RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED) {
+            return text.clone();
+        }
+        let group = &self.config.group;
+        format!("{text}; grant `--operation Read --group {group}` to this principal")
     }
 
     fn rebalance(&mut self, event: &Event, events: &mut Vec<GroupEvent>) {

@@ -12,7 +12,7 @@ use std::time::Duration;
 use self::reader::{OutOfRange, Reader};
 use self::writer::Writer;
 use super::calls::Calls;
-use super::errors::{Call, DONE, outcome};
+use super::errors::{Call, DONE, Verdict, outcome, verdict};
 use super::members::Members;
 use super::properties::Properties;
 use super::signal::Signal;
@@ -281,6 +281,25 @@ impl Client {
         }
     }
 
+    /// Finds out why records were given up that had not been sent: the library then says no more
+    /// than that they were, and what would never succeed would be tried again and again.
+    fn tell_why(&self, events: &mut [LogEvent]) {
+        let Some(writer) = self.writer.as_ref().filter(|_| self.is_in_transaction) else { return };
+        // A transaction that ends could be over by now, and another would begin.
+        if self.ending.is_some() || self.not_begun.is_some() {
+            return;
+        }
+        for event in events {
+            if let LogEvent::Ended { outcome, .. } = event
+                && matches!(outcome, Outcome::Failed(WriteError::Abort(_)))
+                && let Err(fault) = writer.handle().begin_transaction()
+                && verdict(fault.code, Call::Produce) == Verdict::Fatal
+            {
+                *outcome = Outcome::Failed(WriteError::Fatal(fault.text));
+            }
+        }
+    }
+
     /// Aborts the transaction of a producer that has left a gap in its sequence, and puts another
     /// in its place: the broker refuses what follows a gap, and librdkafka 2.12 keeps its epoch.
     fn abort_and_replace(&mut self, effect: EffectId) {
@@ -421,7 +440,9 @@ impl LogClient for Client {
         if self.reader.handle().take_missing() {
             self.ask_counts();
         }
+        let begun = events.len();
         let is_more_written = self.writer.as_mut().is_some_and(|writer| writer.poll(events));
+        self.tell_why(&mut events[begun..]);
         self.take_answers(now, events);
         events.append(&mut self.ended);
         self.is_more = is_more_to_read || is_more_written;

@@ -20,6 +20,7 @@ mod member;
 mod message;
 mod producer;
 mod queue;
+mod rights;
 
 pub(super) use admin::Administer;
 pub(super) use group::GroupMetadata;
@@ -30,6 +31,7 @@ pub(super) use member::CLOSE_POLL;
 pub(super) use message::{Message, Messages};
 pub(super) use producer::Produced;
 pub(super) use queue::{Delivery, Event, EventKind, Queue};
+pub(super) use rights::{DELETE, Operation, READ, WRITE, allowed};
 
 use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;

@@ -347,6 +347,17 @@ pub struct NewTopic {
     pub configs: Vec<(String, String)>,
 }
 
+/// What a principal may do with a topic, of what an application does with topics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TopicRights {
+    /// Read records, and commit offsets of it.
+    pub read: bool,
+    /// Write records.
+    pub write: bool,
+    /// Delete records.
+    pub delete: bool,
+}
+
 /// Which offset is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OffsetSpec {
@@ -367,6 +378,11 @@ pub trait Admin: Send + Sync {
     /// The settings of these topics, in this order; empty for one whose settings are not told.
     fn topic_configs(&self, names: &[String]) -> Result<Vec<Vec<(String, String)>>, LogError> {
         Ok(names.iter().map(|_| Vec::new()).collect())
+    }
+    /// What this principal may do with these topics, in this order; `None` for one of which the
+    /// log does not say.
+    fn topic_rights(&self, names: &[String]) -> Result<Vec<Option<TopicRights>>, LogError> {
+        Ok(names.iter().map(|_| None).collect())
     }
     /// The names of all topics that this principal may see; empty where that is not told.
     fn topic_names(&self) -> Result<Vec<String>, LogError> {

@@ -111,7 +111,8 @@ impl AppBuilder {
         let membership = parts.log.join(membership_config(&config, &layout));
         let membership = membership.map_err(|error| {
             let what = format!("join group `{}`", config.application_id);
-            StartError::of(LogProblem::of(error, what, &config.brokers))
+            let right = format!("`--operation Read --group {}`", config.application_id);
+            StartError::of(LogProblem::of(error, what, &config.brokers).wanting(right))
         })?;
         let lifecycle = Arc::new(Lifecycle::new(self.listener));
         let (own, inbox) = Mailbox::new();

@@ -25,13 +25,16 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId};
+use crate::log::{
+    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, ReadError,
+};
 use crate::runtime::close_all::CloseAll;
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::fencing::{Fencing, TakenIds};
 use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
 use crate::runtime::worker::Next;
+use crate::runtime::worker::reading::reading_failed;
 use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, Instant};
@@ -322,6 +325,10 @@ impl Restorer {
             LogEvent::CaughtUp { position, .. } => {
                 restore.caught_up(store, position);
                 Ok(())
+            }
+            LogEvent::ReadFailed { partition, error: error @ ReadError::Fatal(_) } => {
+                let ids = self.setup.environment.catalog.ids();
+                Err(reading_failed(&ids.name(partition), error))
             }
             LogEvent::ReadFailed { error, .. } => {
                 let message = "a changelog cannot be read; opening is tried again";

@@ -14,8 +14,9 @@ use crate::error::{BoxError, LogProblem, StartError, TopologyError, TopologyErro
 use crate::log::{Admin, LogError, NewTopic, TopicInfo};
 use crate::state::{MemoryBudget, StateDirectory};
 use crate::topology::{
-    Kept, Layout, Plan, Settings, StoreSpec, changed_kind, changelog_topic, dead_letter_topics,
-    repartition_topic, topics_read, topics_written,
+    Acl, AclOperation, AclResource, Kept, Layout, Plan, Settings, StoreSpec, changed_kind,
+    changelog_topic, dead_letter_topics, missing_rights, repartition_topic, required_acls, shown,
+    topics_read, topics_written,
 };
 
 /// The setting by which a changelog tells what it is of.
@@ -84,13 +85,36 @@ struct Start<'a> {
     is_unreachable: bool,
     /// The internal topics that exist, with their settings as far as they could be read.
     existing: BTreeMap<String, Settings>,
+    /// What the application's principal must be allowed.
+    rights: Vec<Acl>,
+}
+
+/// What is asked of the log.
+struct Asked {
+    /// Completes "not authorised to".
+    what: String,
+    /// The rights that it needs, if they are known.
+    rights: String,
+}
+
+impl From<&str> for Asked {
+    fn from(what: &str) -> Self {
+        Self { what: what.to_owned(), rights: String::new() }
+    }
 }
 
 impl<'a> Start<'a> {
     fn new(topology: &'a Topology, config: &'a Config, admin: &'a dyn Admin) -> Self {
         let plan = topology.plan();
-        let existing = BTreeMap::new();
-        Self { plan, config, admin, problems: Vec::new(), is_unreachable: false, existing }
+        Self {
+            plan,
+            config,
+            admin,
+            problems: Vec::new(),
+            is_unreachable: false,
+            existing: BTreeMap::new(),
+            rights: required_acls(plan, config),
+        }
     }
 
     /// The problems so far, if there are any.
@@ -110,6 +134,10 @@ impl<'a> Start<'a> {
             (layout, missing)
         });
         self.check_orphaned_topics();
+        let users = [topics_read(self.plan), topics_written(self.plan)].concat();
+        let users = users.into_iter().chain(dead_letter_topics(self.plan, self.config));
+        let topics: BTreeSet<String> = users.chain(self.existing.keys().cloned()).collect();
+        self.check_rights(&topics.into_iter().collect::<Vec<_>>());
         checked
     }
 
@@ -121,23 +149,56 @@ impl<'a> Start<'a> {
         self.problems.extend(problems.into_iter().map(BoxError::from));
     }
 
-    /// The log's answer, unless it has none; `what` completes "not authorised to".
+    /// The log's answer, unless it has none.
     fn ask<T>(
         &mut self,
-        what: impl FnOnce() -> String,
+        what: impl Into<Asked>,
         call: impl FnOnce(&'a dyn Admin) -> Result<T, LogError>,
     ) -> Option<T> {
         if self.is_unreachable {
             return None;
         }
+        let what = what.into();
         match call(self.admin) {
             Ok(answer) => Some(answer),
             Err(error) => {
                 self.is_unreachable = matches!(error, LogError::Unavailable(_));
-                self.refuse(LogProblem::of(error, what(), &self.config.brokers));
+                let problem = LogProblem::of(error, what.what, &self.config.brokers);
+                self.refuse(problem.wanting(what.rights));
                 None
             }
         }
+    }
+
+    /// Looking at a topic, which whoever may do anything with it may do.
+    fn describing(&self, topic: &str) -> Asked {
+        let of_topic = |acl: &&Acl| acl.resource == AclResource::Topic && acl.name == topic;
+        let rights = shown(self.rights.iter().filter(of_topic));
+        Asked { what: format!("describe topic `{topic}`"), rights }
+    }
+
+    /// Checks what this principal may do with topics that are there.
+    fn check_rights(&mut self, topics: &[String]) {
+        if self.is_unreachable {
+            return;
+        }
+        // Old brokers do not say. What is missing is found out later then, one by one.
+        let answer = self.admin.topic_rights(topics).unwrap_or_else(|error| {
+            tracing::debug!(%error, "it is not known what this principal may do with topics");
+            Vec::new()
+        });
+        let required = std::mem::take(&mut self.rights);
+        for (topic, rights) in topics.iter().zip(answer) {
+            for right in rights.iter().flat_map(|&of| missing_rights(&required, topic, of)) {
+                let action = format!("{:?}", right.operation).to_lowercase();
+                self.refuse(LogProblem::NotAuthorised {
+                    what: format!("{action} records of topic `{topic}`"),
+                    grant: shown(std::iter::once(right)),
+                    reason: "the log does not list that right".to_owned(),
+                });
+            }
+        }
+        self.rights = required;
     }
 
     /// What is known of each topic; nothing for one that the log does not speak of.
@@ -145,8 +206,7 @@ impl<'a> Start<'a> {
         let mut known = BTreeMap::new();
         for name in names {
             let asked = std::slice::from_ref(name);
-            let answer =
-                self.ask(|| format!("describe topic `{name}`"), |admin| admin.topics(asked));
+            let answer = self.ask(self.describing(name), |admin| admin.topics(asked));
             if let Some(info) = answer.and_then(|infos| infos.into_iter().next()) {
                 known.insert(name.clone(), info);
             }
@@ -220,7 +280,7 @@ impl<'a> Start<'a> {
                 tracing::warn!(why, "the settings of internal topics cannot be checked");
                 return;
             }
-            answer => self.ask(|| "read the settings of internal topics".into(), |_| answer),
+            answer => self.ask("read the settings of internal topics", |_| answer),
         };
         let Some(settings) = settings else { return };
         let settings = settings.into_iter().map(|pairs| pairs.into_iter().collect());
@@ -260,7 +320,7 @@ impl<'a> Start<'a> {
             return;
         }
         let id = &self.config.application_id;
-        let Some(topics) = self.ask(|| "list topics".into(), Admin::topic_names) else { return };
+        let Some(topics) = self.ask("list topics", Admin::topic_names) else { return };
         let kept: Vec<_> = topics.iter().filter_map(|name| kept_under(name, id)).collect();
         let stores = self.plan.stores().iter().map(|store| changelog_topic(id, &store.name));
         let repartitions = self.plan.repartitions().iter();
@@ -271,7 +331,7 @@ impl<'a> Start<'a> {
         if orphans.is_empty() {
             return;
         }
-        let Some(groups) = self.ask(|| "list groups".into(), Admin::groups) else { return };
+        let Some(groups) = self.ask("list groups", Admin::groups) else { return };
         orphans.retain(|(_, name)| !is_of_another(name, id, &groups));
         for (what, name) in orphans {
             self.refuse(TopologyError::Orphaned { what, name: name.to_owned() });
@@ -279,7 +339,7 @@ impl<'a> Start<'a> {
     }
 
     fn directory(&mut self) -> Option<StateDirectory> {
-        let cluster = self.ask(|| "describe the cluster".into(), Admin::cluster_id)?;
+        let cluster = self.ask("describe the cluster", Admin::cluster_id)?;
         let (root, id) = (&self.config.state_dir, &self.config.application_id);
         let budget = MemoryBudget::of(self.config);
         let directory = match StateDirectory::open_with(root, id, &cluster, budget) {
@@ -302,11 +362,15 @@ impl<'a> Start<'a> {
         if missing.is_empty() {
             return;
         }
-        let names = || {
-            let names: Vec<_> = missing.iter().map(|topic| format!("`{}`", topic.name)).collect();
-            format!("create the internal topics {}", names.join(", "))
-        };
-        self.ask(names, |admin| admin.create_topics(missing));
+        let names: Vec<String> = missing.iter().map(|topic| topic.name.clone()).collect();
+        let creates =
+            |acl: &&Acl| acl.operation == AclOperation::Create && names.contains(&acl.name);
+        let rights = shown(self.rights.iter().filter(creates));
+        let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+        let what = format!("create the internal topics {}", quoted.join(", "));
+        if self.ask(Asked { what, rights }, |admin| admin.create_topics(missing)).is_some() {
+            self.check_rights(&names);
+        }
     }
 
     fn adopt(&mut self, directory: &StateDirectory) {

@@ -14,7 +14,7 @@
 //!   one is gone together with the transaction, and they start again from the committed offsets.
 
 mod committing;
-mod reading;
+pub(crate) mod reading;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex};

@@ -1,4 +1,4 @@
-//! What does it look like? The plan for people: as text, as a drawing, and as a list of rights.
+//! What does it look like? The plan for people: as text and as a drawing.
 //!
 //! The text is in the form of Kafka Streams' `Topology#describe`, line by line, so that tools which
 //! read that form read this one.
@@ -6,9 +6,6 @@
 use std::collections::BTreeMap;
 use std::fmt::{self, Write};
 
-use super::names::{
-    changelog_topic, close_all_group, repartition_topic, topics_read, topics_written,
-};
 use super::plan::{Node, NodeId, Plan, SinkSpec, TopicRef};
 use super::subtopology::{Subtopology, subtopologies};
 use crate::config::{Config, ErrorPolicy};
@@ -168,98 +165,6 @@ fn store_index(plan: &Plan, name: &str) -> usize {
     plan.stores().iter().position(|store| &*store.name == name).unwrap_or(plan.stores().len())
 }
 
-/// What a right is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AclResource {
-    /// A topic.
-    Topic,
-    /// A consumer group.
-    Group,
-    /// A transactional id.
-    TransactionalId,
-}
-
-/// What a right allows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum AclOperation {
-    /// Reading records, or taking part in a group.
-    Read,
-    /// Writing records.
-    Write,
-    /// Creating the topic.
-    Create,
-    /// Deleting records.
-    Delete,
-    /// Looking at it.
-    Describe,
-}
-
-/// A right that the application's principal needs; printed as arguments of `kafka-acls`.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Acl {
-    /// What it is about.
-    pub resource: AclResource,
-    /// The resource's name, or how names begin.
-    pub name: String,
-    /// Whether `name` is how names begin.
-    pub is_prefix: bool,
-    /// What it allows.
-    pub operation: AclOperation,
-}
-
-impl fmt::Display for Acl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let resource = match self.resource {
-            AclResource::Topic => "topic",
-            AclResource::Group => "group",
-            AclResource::TransactionalId => "transactional-id",
-        };
-        let pattern = if self.is_prefix { " --resource-pattern-type prefixed" } else { "" };
-        write!(f, "--operation {:?} --{resource} {}{pattern}", self.operation, self.name)
-    }
-}
-
-/// Exactly the rights that the application needs, sorted. Topics that are chosen for each record
-/// cannot be known and are not listed.
-pub fn required_acls(plan: &Plan, config: &Config) -> Vec<Acl> {
-    use AclOperation::{Create, Delete, Describe, Read, Write};
-    use AclResource::{Group, Topic, TransactionalId};
-
-    let application_id = &config.application_id;
-    let mut acls = Vec::new();
-    let mut allow = |resource, name: &str, is_prefix, operations: &[AclOperation]| {
-        let acl = |operation: &AclOperation| Acl {
-            resource,
-            name: name.to_owned(),
-            is_prefix,
-            operation: *operation,
-        };
-        acls.extend(operations.iter().map(acl));
-    };
-    for topic in topics_read(plan) {
-        allow(Topic, &topic, false, &[Read, Describe]);
-    }
-    for topic in topics_written(plan).into_iter().chain(dead_letter_topics(plan, config)) {
-        allow(Topic, &topic, false, &[Write, Describe]);
-    }
-    for repartition in plan.repartitions() {
-        let topic = repartition_topic(application_id, &repartition.name);
-        allow(Topic, &topic, false, &[Read, Write, Create, Delete, Describe]);
-    }
-    for store in plan.stores().iter().filter(|store| store.changelog) {
-        let topic = changelog_topic(application_id, &store.name);
-        allow(Topic, &topic, false, &[Read, Write, Create, Describe]);
-    }
-    allow(Group, application_id, false, &[Read, Describe]);
-    allow(Group, &close_all_group(application_id), false, &[Read, Describe]);
-    if config.is_exactly_once() {
-        allow(TransactionalId, &format!("{application_id}-"), true, &[Write, Describe]);
-    }
-    acls.sort();
-    acls.dedup();
-    acls
-}
-
 /// The topics that failed records may go to.
 pub(crate) fn dead_letter_topics(plan: &Plan, config: &Config) -> Vec<String> {
     let of_topics = plan.nodes().iter().filter_map(|node| node.on_error.as_ref());
@@ -359,41 +264,5 @@ flowchart TD
         let counted = sample.process("KSTREAM-AGGREGATE", &[a], &["counts"]);
         sample.sink("out", counted);
         assert_eq!(mermaid(&sample.plan), wanted);
-    }
-
-    #[test]
-    fn rights_are_no_more_than_needed() {
-        let config = Config::builder("app", "localhost:9092")
-            .on_decode_error(ErrorPolicy::dead_letter("bad"))
-            .build()
-            .unwrap();
-        let acls = required_acls(&counting(), &config);
-        let shown: Vec<String> = acls.iter().map(ToString::to_string).collect();
-        assert_eq!(
-            shown,
-            [
-                "--operation Read --topic app-by-word-repartition",
-                "--operation Write --topic app-by-word-repartition",
-                "--operation Create --topic app-by-word-repartition",
-                "--operation Delete --topic app-by-word-repartition",
-                "--operation Describe --topic app-by-word-repartition",
-                "--operation Read --topic app-counts-changelog",
-                "--operation Write --topic app-counts-changelog",
-                "--operation Create --topic app-counts-changelog",
-                "--operation Describe --topic app-counts-changelog",
-                "--operation Write --topic bad",
-                "--operation Describe --topic bad",
-                "--operation Write --topic counts-out",
-                "--operation Describe --topic counts-out",
-                "--operation Read --topic lines",
-                "--operation Describe --topic lines",
-                "--operation Read --group app",
-                "--operation Describe --group app",
-                "--operation Read --group app.close-all",
-                "--operation Describe --group app.close-all",
-                "--operation Write --transactional-id app- --resource-pattern-type prefixed",
-                "--operation Describe --transactional-id app- --resource-pattern-type prefixed",
-            ]
-        );
     }
 }

@@ -3,6 +3,7 @@
 //! Everything here is derived from the [`Plan`], the settings and the partition counts of the
 //! user's topics; nothing talks to a log.
 
+mod acl;
 mod copartition;
 mod describe;
 mod internal_topic;
@@ -14,9 +15,11 @@ mod subtopology;
 #[cfg(test)]
 mod sample;
 
+pub use acl::{Acl, AclOperation, AclResource, optional_acls, required_acls};
+pub(crate) use acl::{missing_rights, shown};
 pub use copartition::PartitionCounts;
 pub(crate) use describe::dead_letter_topics;
-pub use describe::{Acl, AclOperation, AclResource, describe, mermaid, required_acls};
+pub use describe::{describe, mermaid};
 pub(crate) use internal_topic::Settings;
 pub use internal_topic::{Changelog, Layout, SourceTopic, SubtopologyLayout};
 pub(crate) use kept_store::{Kept, changed_kind};

@@ -45,6 +45,8 @@ pub(crate) struct Broker {
     directory: PathBuf,
     cluster_id: String,
     ports: Ports,
+    /// A second listener, at which clients must say who they are and may do what they are granted.
+    guarded: Option<Guarded>,
     /// `None` after [`Broker::kill_9`].
     java: Option<Child>,
     guard: Guard,
@@ -58,13 +60,39 @@ struct Ports {
     controller: u16,
 }
 
+/// A listener with SASL/PLAIN.
+#[derive(Debug, Clone)]
+struct Guarded {
+    port: u16,
+    users: Vec<String>,
+}
+
+/// The password of every user of a guarded listener.
+pub(crate) const PASSWORD: &str = "hunter2";
+
 impl Broker {
     /// Starts a broker for one test.
     pub(crate) fn start() -> Self {
+        Self::start_with(None)
+    }
+
+    /// Starts a broker that grants its users nothing by itself. Who comes by [`Self::bootstrap`]
+    /// may do everything; users come by [`Self::guarded`] with [`PASSWORD`].
+    pub(crate) fn start_guarded(users: Vec<String>) -> Self {
+        Self::start_with(Some(users))
+    }
+
+    /// What a user's client is given as `bootstrap.servers`.
+    pub(crate) fn guarded(&self) -> String {
+        let guarded = self.guarded.as_ref().expect("it was started by `start_guarded`");
+        format!("127.0.0.1:{}", guarded.port)
+    }
+
+    fn start_with(users: Option<Vec<String>>) -> Self {
         let lib = kafka_jars();
         let mut problem = String::new();
         for _ in 0..START_ATTEMPTS {
-            match Self::try_start(&lib) {
+            match Self::try_start(&lib, users.clone()) {
                 Ok(broker) => return broker,
                 Err(log) => problem = log,
             }
@@ -150,7 +178,7 @@ impl Broker {
         self.await_ready().unwrap_or_else(|log| panic!("Kafka did not come back:\n{log}"));
     }
 
-    fn try_start(lib: &Path) -> Result<Self, String> {
+    fn try_start(lib: &Path, users: Option<Vec<String>>) -> Result<Self, String> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let directory = std::env::temp_dir().join(format!("millstream-broker-{process}-{number}"));
@@ -159,6 +187,7 @@ impl Broker {
             // 22 characters of base64 that decode to 16 bytes, which is what Kafka asks for.
             cluster_id: format!("ms{process:012}{number:07}A"),
             ports: Ports::free(number),
+            guarded: users.map(|users| Guarded { port: Ports::free(number + 600).client, users }),
             java: None,
             guard: Guard::over(&directory),
             directory,
@@ -171,7 +200,10 @@ impl Broker {
 
     /// Writes the properties and makes the data directory one that Kafka accepts.
     fn format(&self, lib: &Path) -> Result<(), String> {
-        let properties = server_properties(self.ports, &self.directory.join("data"));
+        let mut properties = server_properties(self.ports, &self.directory.join("data"));
+        if let Some(guarded) = &self.guarded {
+            properties.push_str(&guarded_properties(self.ports, guarded));
+        }
         fs::write(self.properties(), properties).expect("the broker's directory is writable");
         let output = java(lib, "128m")
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", &self.cluster_id])
@@ -386,6 +418,27 @@ log.cleaner.backoff.ms=200
 log.retention.check.interval.ms=300
 log.initial.task.delay.ms=100
 transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+"
+    )
+}
+
+/// A later line takes the place of an earlier one of the same name.
+fn guarded_properties(ports: Ports, Guarded { port, users }: &Guarded) -> String {
+    let client = ports.client;
+    let controller = ports.controller;
+    let users: Vec<_> = users.iter().map(|user| format!("user_{user}={PASSWORD}")).collect();
+    let users = users.join(" ");
+    format!(
+        "listeners=PLAINTEXT://127.0.0.1:{client},GUARDED://127.0.0.1:{port},\
+         CONTROLLER://127.0.0.1:{controller}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client},GUARDED://127.0.0.1:{port}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT
+sasl.enabled.mechanisms=PLAIN
+listener.name.guarded.plain.sasl.jaas.config=\
+         org.apache.kafka.common.security.plain.PlainLoginModule required {users};
+authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
+# Who needs not say who they are: the broker itself, and the tests.
+super.users=User:ANONYMOUS
 "
     )
 }

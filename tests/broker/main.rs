@@ -10,6 +10,7 @@
 #[path = "../contract/mod.rs"]
 mod contract;
 
+mod acls;
 mod chaos;
 mod kafka;
 mod kafka_contract;

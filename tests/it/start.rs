@@ -8,7 +8,7 @@ use std::time::Duration;
 use millstream::log::memory::MemoryLog;
 use millstream::log::{
     Admin, ClientConfig, CommittedOffset, Log, LogClient, LogError, Membership, MembershipConfig,
-    NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo,
+    NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo, TopicRights,
 };
 use millstream::{
     App, Config, ConfigBuilder, ErrorPolicy, Headers, Orphans, SessionWindows, StartError,
@@ -365,6 +365,8 @@ struct Refusing {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Call<'a> {
     Describe(&'a str),
+    /// Refused, it answers that nothing may be done with the topic.
+    Rights(&'a str),
     Create,
     Join,
     Other,
@@ -405,6 +407,13 @@ impl Admin for Refusing {
             Ok(admin.topics(std::slice::from_ref(name))?.into_iter().next().flatten())
         };
         names.iter().map(describe).collect()
+    }
+
+    fn topic_rights(&self, names: &[String]) -> Result<Vec<Option<TopicRights>>, LogError> {
+        let all = TopicRights { read: true, write: true, delete: true };
+        let is_refused = |name: &String| (self.refuse)(Call::Rights(name)).is_some();
+        let rights = |name| if is_refused(name) { TopicRights::default() } else { all };
+        Ok(names.iter().map(|name| Some(rights(name))).collect())
     }
 
     fn topic_names(&self) -> Result<Vec<String>, LogError> {
@@ -475,10 +484,40 @@ fn what_the_principal_may_not_do_is_told_by_topic() {
     assert_told(
         &told,
         &[
-            &["not authorised to describe topic `words`", "no ACL"],
-            &["not authorised to describe topic `counts`", "no ACL"],
+            &["describe topic `words`; grant `--operation Read --topic words`", "no ACL"],
+            &["describe topic `counts`; grant `--operation Write --topic counts`", "no ACL"],
         ],
     );
+}
+
+#[test]
+fn rights_that_the_log_does_not_list_are_told_before_anything_runs() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    let refuse = |call: Call<'_>| match call {
+        Call::Rights("words" | "counts") => denied(),
+        _ => None,
+    };
+    let before = names(&log);
+    let refusing = Refusing { log: log.clone(), refuse };
+    let told = problems(&counting(), refusing, settings(&scratch));
+    assert_told(
+        &told,
+        &[
+            &["write records of topic `counts`", "grant `--operation Write --topic counts`"],
+            &["read records of topic `words`", "grant `--operation Read --topic words`"],
+        ],
+    );
+    assert_eq!(names(&log), before);
+
+    // Of a topic that is yet to be created, rights are known only afterwards.
+    let refuse = |call: Call<'_>| match call {
+        Call::Rights("app-totals-repartition") => denied(),
+        _ => None,
+    };
+    let told = problems(&counting(), Refusing { log, refuse }, settings(&scratch));
+    let rights = ["Read", "Write", "Delete"];
+    let grants = rights.map(|right| format!("--operation {right} --topic app-totals-repartition"));
+    assert_told(&told, &[&[&grants[0]], &[&grants[1]], &[&grants[2]]]);
 }
 
 #[test]

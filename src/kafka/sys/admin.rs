@@ -17,12 +17,12 @@ use super::{
 use crate::log::NewTopic;
 
 /// Options of a call: how long it may take.
-struct Options {
+pub(super) struct Options {
     options: *mut rd::rd_kafka_AdminOptions_t,
 }
 
 impl Options {
-    fn new(handle: &Handle, op: Op, timeout: Duration) -> Self {
+    pub(super) fn new(handle: &Handle, op: Op, timeout: Duration) -> Self {
         // SAFETY: the instance lives; the options are ours. A timeout that is out of range leaves
         // the default.
         let options = unsafe {
@@ -45,6 +45,19 @@ impl Options {
             declared::rd_kafka_AdminOptions_set_operation_timeout(self.options, timeout, to, 1)
         };
         self
+    }
+
+    /// What is described comes with what may be done with it.
+    pub(super) fn with_rights(self) -> Self {
+        // SAFETY: the options live; the error, if any, is freed.
+        let _ = super::take_error(unsafe {
+            rd::rd_kafka_AdminOptions_set_include_authorized_operations(self.options, 1)
+        });
+        self
+    }
+
+    pub(super) const fn ptr(&self) -> *mut rd::rd_kafka_AdminOptions_t {
+        self.options
     }
 
     /// Offsets on which a transaction is open are an error.
@@ -372,7 +385,7 @@ impl Administer for Arc<Handle> {
 }
 
 /// Waits for the answer to a call.
-fn answer(queue: &Queue, timeout: Duration) -> Result<Event, Fault> {
+pub(super) fn answer(queue: &Queue, timeout: Duration) -> Result<Event, Fault> {
     let timed_out = || Fault::of(code!(RD_KAFKA_RESP_ERR__TIMED_OUT));
     let event = queue.poll(timeout + GRACE).ok_or_else(timed_out)?;
     match event.fault() {

@@ -47,6 +47,10 @@ unsafe extern "C" {
     pub(super) fn rd_kafka_error_code(error: *const rd::rd_kafka_error_t) -> c_int;
     pub(super) fn rd_kafka_err2str(code: c_int) -> *const c_char;
     pub(super) fn rd_kafka_last_error() -> c_int;
+    pub(super) fn rd_kafka_TopicDescription_authorized_operations(
+        topic: *const rd::rd_kafka_TopicDescription_t,
+        count: *mut usize,
+    ) -> *const c_int;
     pub(super) fn rd_kafka_event_error(event: *mut rd::rd_kafka_event_t) -> c_int;
     pub(super) fn rd_kafka_producev(rk: *mut rd::rd_kafka_t, ...) -> c_int;
     pub(super) fn rd_kafka_purge(rk: *mut rd::rd_kafka_t, flags: c_int) -> c_int;

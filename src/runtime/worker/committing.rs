@@ -144,8 +144,9 @@ impl Worker {
     fn commit_failed(&self, why: &str) -> Error {
         let id = &self.setup.config.application_id;
         let message = format!(
-            "{why}; see that this principal may READ the group `{id}`, and may WRITE under \
-             transactional ids that begin with `{id}-`"
+            "{why}; see that this principal has the rights `--operation Read --group {id}` and \
+             `--operation Write --transactional-id {id}- --resource-pattern-type prefixed`, and \
+             `--operation Read --topic` for each topic that is read"
         );
         Error::new(ErrorKind::Fatal, message)
     }
@@ -159,7 +160,10 @@ impl Worker {
                 "if they are too large, raise `max.message.bytes` of topic `{topic}` or keep them \
                  smaller; if it is compacted, give each a key"
             ),
-            _ => format!("see that topic `{topic}` exists and that this principal may WRITE to it"),
+            _ => format!(
+                "see that topic `{topic}` exists, and that this principal has the right \
+                 `--operation Write --topic {topic}`, and the like for what else is written to"
+            ),
         };
         let message = format!("records for `{name}` are refused; {fix}");
         Error::new(ErrorKind::Fatal, message).caused_by(error)

@@ -6,7 +6,7 @@
 
 use super::Worker;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{LogEvent, Outcome, PartitionId, ReadError};
+use crate::log::{LogEvent, Outcome, PartitionId, ReadError, TopicPartition};
 use crate::task::active::{Now, Task};
 
 impl Worker {
@@ -39,7 +39,8 @@ impl Worker {
                 self.out_of_range.insert(partition);
             }
             LogEvent::ReadFailed { partition, error } => {
-                return Err(self.reading_failed(partition, error));
+                let name = self.setup.environment.catalog.ids().name(partition);
+                return Err(reading_failed(&name, error));
             }
             LogEvent::Ended { effect, outcome } => {
                 if matches!(outcome, Outcome::Done { next_offset: Some(_) }) && self.is_lapsed() {
@@ -93,18 +94,20 @@ impl Worker {
             }
         }
     }
+}
 
-    #[cold]
-    fn reading_failed(&self, partition: PartitionId, error: ReadError) -> Error {
-        let name = self.setup.environment.catalog.ids().name(partition);
-        let fix = match &error {
-            ReadError::NotFound => "create the topic again, or reset the application",
-            ReadError::Corrupt(_) => "check the broker's disks and the network",
-            ReadError::OutOfRange { .. } | ReadError::Fatal(_) => {
-                "grant the principal READ on the topic, or see what the broker's log says"
-            }
-        };
-        let message = format!("`{name}` cannot be read any further; {fix}");
-        Error::new(ErrorKind::Fatal, message).caused_by(error)
-    }
+/// Why a partition cannot be read any further, and what to do.
+#[cold]
+pub(crate) fn reading_failed(partition: &TopicPartition, error: ReadError) -> Error {
+    let fix = match &error {
+        ReadError::NotFound => "create the topic again, or reset the application".to_owned(),
+        ReadError::Corrupt(_) => "check the broker's disks and the network".to_owned(),
+        ReadError::OutOfRange { .. } | ReadError::Fatal(_) => format!(
+            "see that this principal has the right `--operation Read --topic {}`, and what the \
+             broker's log says",
+            partition.topic
+        ),
+    };
+    let message = format!("`{partition}` cannot be read any further; {fix}");
+    Error::new(ErrorKind::Fatal, message).caused_by(error)
 }
