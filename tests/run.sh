@@ -266,7 +266,7 @@ example_names() {
 
 stage_conformance() {
   [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
-  step cargo test --no-fail-fast --test conformance
+  step cargo test --release --no-fail-fast --no-default-features --test conformance
 }
 
 stage_broker() {
