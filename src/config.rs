@@ -232,7 +232,9 @@ impl ConfigBuilder {
         /// Keeps this process's tasks over a restart within the session timeout; unique per
         /// process. Default: none. Kafka: `group.instance.id`.
         instance_id: impl Into<String> = Some(instance_id.into());
-        /// A process not heard of for that long loses its tasks. Default: 45 s.
+        /// A process not heard of for that long loses its tasks. Default: 45 s. Where the broker
+        /// assigns ([`GroupProtocol::Consumer`]) it also decides how long that is: say here what
+        /// its `group.consumer.session.timeout.ms` says, since at least once a process goes by it.
         /// Kafka: `session.timeout.ms`.
         session_timeout: Duration = session_timeout;
         /// How often a process is heard of. Default: 3 s. Kafka: `heartbeat.interval.ms`.
