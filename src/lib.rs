@@ -71,6 +71,7 @@
 //! | how it is built, and why nothing is lost | [`doc::architecture`] |
 //! | coming from Kafka Streams, with state and offsets | [`doc::migrating`] |
 //! | connecting to a guarded cluster, and which rights it takes | [`doc::security`] |
+//! | what goes wrong in a simulation, and what it catches | [`doc::simulation`] |
 //! | what has changed | [`doc::changelog`] |
 //!
 //! # Features

@@ -16,6 +16,10 @@ pub mod security {
     #![doc = include_str!("security.md")]
 }
 
+pub mod simulation {
+    #![doc = include_str!("simulation.md")]
+}
+
 pub mod performance {
     #![doc = include_str!("performance.md")]
 }

@@ -6,7 +6,11 @@ mod simulation;
 mod stores;
 
 pub use driver::{TestInput, TestOutput, TopologyTestDriver};
-pub use simulation::{FaultKind, Faults, Input, Simulation, SimulationFailure, SimulationRun};
+#[doc(hidden)]
+pub use simulation::SeededBug;
+pub use simulation::{
+    Check, FaultKind, Faults, Input, Simulation, SimulationFailure, SimulationRun,
+};
 
 #[cfg(test)]
 mod tests;

@@ -1,8 +1,10 @@
 //! Does a pipeline survive what goes wrong? Whole applications under faults, decided by a seed.
 
+mod bug;
 mod client;
 mod disk;
 mod event_log;
+mod failure;
 mod fault;
 mod port;
 mod process;
@@ -24,11 +26,17 @@ use crate::testing::driver::encode;
 use crate::time::Timestamp;
 use crate::topic::Topic;
 
+pub use bug::SeededBug;
+pub use failure::{Check, SimulationFailure};
 pub use fault::{FaultKind, Faults};
 
+use failure::Violation;
 use fault::Fault;
 use random::Random;
 use world::World;
+
+/// Virtual time within which everything must drain behind the last fault.
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Runs a topology as several processes with several workers each, on one thread, over the
 /// in-process log, while things go wrong.
@@ -74,6 +82,8 @@ struct Setting {
     processes: usize,
     workers: usize,
     partitions: u32,
+    patience: Duration,
+    bug: Option<SeededBug>,
 }
 
 /// The records that a simulation feeds, in the order in which they are appended to the log.
@@ -131,6 +141,8 @@ impl Simulation {
             processes: 3,
             workers: 2,
             partitions: 4,
+            patience: PATIENCE,
+            bug: None,
         };
         Self { setting, seeds: 0..1, faults: Faults::all() }
     }
@@ -172,10 +184,26 @@ impl Simulation {
         self
     }
 
+    /// Virtual time within which everything must drain behind the last fault (default: 120 s).
+    #[must_use]
+    pub fn patience(mut self, patience: Duration) -> Self {
+        self.setting.patience = patience;
+        self
+    }
+
     /// What goes wrong.
     #[must_use]
     pub fn faults(mut self, faults: Faults) -> Self {
         self.faults = faults;
+        self
+    }
+
+    /// Puts a bug into what each process calls, to see that it is caught. A failing seed keeps all
+    /// its faults.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn bug(mut self, bug: SeededBug) -> Self {
+        self.setting.bug = Some(bug);
         self
     }
 
@@ -206,29 +234,30 @@ impl Simulation {
     ) -> Result<(), SimulationFailure> {
         let given = std::env::var("MILLSTREAM_SEED").ok().and_then(|text| text.parse().ok());
         let seeds = given.map_or(self.seeds.clone(), |seed: u64| seed..seed + 1);
-        let reference = self.reference(input).map_err(|reason| SimulationFailure {
-            seed: 0,
-            reason: format!("the run without faults failed: {reason}"),
-            faults: Vec::new(),
-            events: Vec::new(),
+        let reference = self.reference(input).map_err(|Violation { check, text }| {
+            let violation = check.violated(format!("the run without faults failed: {text}"));
+            SimulationFailure { seed: 0, violation, faults: Vec::new(), events: Vec::new() }
         })?;
         for seed in seeds {
             let faults = self.faults.list(&mut Random::new(seed), self.setting.processes);
             let judge = |faults: &[Fault]| {
                 let run = self.run_once(input, seed, faults, &reference)?;
-                check(&run).map_err(|error| error.to_string())
+                check(&run).map_err(|error| Check::Output.violated(error))
             };
-            if let Err(reason) = judge(&faults) {
-                let faults = shrink(faults, |faults| judge(faults).is_err());
-                // The fewest faults may fail in another way: say that one.
-                let (judged, mut events) = event_log::recorded(|| judge(&faults));
-                let reason = judged.err().unwrap_or(reason);
-                let faults = faults.iter().map(ToString::to_string).collect();
-                if given.is_none() {
-                    events.clear();
-                }
-                return Err(SimulationFailure { seed, reason, faults, events });
+            let Err(violation) = judge(&faults) else { continue };
+            if self.setting.bug.is_some() && given.is_none() {
+                let (faults, events) = (Vec::new(), Vec::new());
+                return Err(SimulationFailure { seed, violation, faults, events });
             }
+            let faults = shrink(faults, |faults| judge(faults).is_err());
+            // The fewest faults may fail in another way: say that one.
+            let (judged, mut events) = event_log::recorded(|| judge(&faults));
+            let violation = judged.err().unwrap_or(violation);
+            let faults = faults.iter().map(ToString::to_string).collect();
+            if given.is_none() {
+                events.clear();
+            }
+            return Err(SimulationFailure { seed, violation, faults, events });
         }
         Ok(())
     }
@@ -242,22 +271,24 @@ impl Simulation {
         let seed = self.seeds.start;
         let faults = self.faults.list(&mut Random::new(seed), self.setting.processes);
         let run = self.run_once(input, seed, &faults, &Arc::default());
-        run.map(|run| run.trace).map_err(|reason| {
+        run.map(|run| run.trace).map_err(|violation| {
             let faults = faults.iter().map(ToString::to_string).collect();
-            SimulationFailure { seed, reason, faults, events: Vec::new() }
+            SimulationFailure { seed, violation, faults, events: Vec::new() }
         })
     }
 
     /// What one worker of one process makes of the input when nothing goes wrong.
-    fn reference(&self, input: &Input) -> Result<Arc<Outputs>, String> {
+    fn reference(&self, input: &Input) -> Result<Arc<Outputs>, Violation> {
         let setting = Setting {
             topology: self.setting.topology.clone(),
             config: Arc::clone(&self.setting.config),
             processes: 1,
             workers: 1,
             partitions: self.setting.partitions,
+            patience: PATIENCE,
+            bug: None,
         };
-        let world = World::new(&setting, 0).map_err(|error| error.to_string())?;
+        let world = World::new(&setting, 0);
         let remains = world.run(input, &[])?;
         Ok(Arc::new(outputs(&setting, &remains.log)))
     }
@@ -268,8 +299,8 @@ impl Simulation {
         seed: u64,
         faults: &[Fault],
         reference: &Arc<Outputs>,
-    ) -> Result<SimulationRun, String> {
-        let world = World::new(&self.setting, seed).map_err(|error| error.to_string())?;
+    ) -> Result<SimulationRun, Violation> {
+        let world = World::new(&self.setting, seed);
         let remains = world.run(input, faults)?;
         Ok(SimulationRun {
             seed,
@@ -492,29 +523,3 @@ fn decode<K: Data, V: Data>(
     });
     records.collect()
 }
-
-/// A seed that fails.
-#[derive(Debug)]
-pub struct SimulationFailure {
-    seed: u64,
-    reason: String,
-    faults: Vec<String>,
-    /// What happened, where a single seed was repeated.
-    events: Vec<String>,
-}
-
-impl fmt::Display for SimulationFailure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { seed, reason, faults, events } = self;
-        events.iter().try_for_each(|event| writeln!(f, "{event}"))?;
-        writeln!(f, "seed {seed}: {reason}")?;
-        writeln!(f, "{} faults are enough:", faults.len())?;
-        for fault in faults {
-            writeln!(f, "    {fault}")?;
-        }
-        let test = std::thread::current().name().unwrap_or("NAME").to_owned();
-        write!(f, "replay: MILLSTREAM_SEED={seed} cargo test {test}")
-    }
-}
-
-impl std::error::Error for SimulationFailure {}

@@ -1,12 +1,15 @@
 //! Pipelines of every kind, under every kind of fault.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use millstream::processor::{KeyValueStore, Processor, ProcessorContext, Punctuation};
-use millstream::testing::{FaultKind, Faults, Input, Simulation, SimulationFailure};
+use millstream::testing::{
+    FaultKind, Faults, Input, SeededBug, Simulation, SimulationFailure, SimulationRun,
+};
 use millstream::{
     BoxError, Config, Guarantee, JoinWindows, KTable, Materialized, Processed, PunctuationType,
-    Record, SessionWindows, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology, Windowed,
+    Record, SessionWindows, StreamsBuilder, TimeWindows, Timestamp, Topic, Windowed,
 };
 
 use crate::seeds;
@@ -44,12 +47,51 @@ fn keyed(topic: &str, count: i64) -> Input {
     Input::new().records(&text(topic), (0..count).map(record)).expect("text can be encoded")
 }
 
-fn built(builder: StreamsBuilder) -> Topology {
-    builder.build().expect("a valid pipeline")
+/// A topology, what it is fed, and what must come out.
+pub(crate) struct Pipeline {
+    simulation: Simulation,
+    input: Input,
+    judge: fn(&SimulationRun) -> Result<(), BoxError>,
 }
 
-fn simulation(topology: &Topology) -> Simulation {
-    Simulation::new(topology).processes(3).partitions(6).faults(Faults::all()).seeds(seeds())
+impl Pipeline {
+    fn new(
+        builder: StreamsBuilder,
+        input: Input,
+        judge: fn(&SimulationRun) -> Result<(), BoxError>,
+    ) -> Self {
+        let topology = builder.build().expect("a valid pipeline");
+        let simulation = Simulation::new(&topology);
+        let simulation =
+            simulation.processes(3).partitions(6).faults(Faults::all()).patience(ms(10_000));
+        Self { simulation, input, judge }
+    }
+
+    fn config(mut self, config: Config) -> Self {
+        self.simulation = self.simulation.config(config);
+        self
+    }
+
+    pub(crate) fn faults(mut self, faults: Faults) -> Self {
+        self.simulation = self.simulation.faults(faults);
+        self
+    }
+
+    /// Each run with a bug in it.
+    pub(crate) fn bug(mut self, bug: SeededBug) -> Self {
+        self.simulation = self.simulation.bug(bug);
+        self
+    }
+
+    pub(crate) fn run(self, seeds: Range<u64>) -> Result<(), SimulationFailure> {
+        self.simulation.seeds(seeds).verify(&self.input, self.judge)
+    }
+
+    fn survives(self) {
+        if let Err(failure) = self.run(seeds()) {
+            panic!("{failure}");
+        }
+    }
 }
 
 fn at_least_once() -> Config {
@@ -60,31 +102,25 @@ fn at_least_once() -> Config {
         .expect("valid settings")
 }
 
-fn report(outcome: Result<(), SimulationFailure>) {
-    if let Err(failure) = outcome {
-        panic!("{failure}");
-    }
-}
-
-fn word_count() -> Topology {
+fn word_count() -> StreamsBuilder {
     let builder = StreamsBuilder::new();
     builder.stream(&words()).group_by(|_, word| word.clone()).count("counts").to(&counts());
-    built(builder)
+    builder
+}
+
+pub(crate) fn count() -> Pipeline {
+    Pipeline::new(word_count(), some_words(300), |run| run.exactly_once(&counts()))
 }
 
 #[test]
 fn a_count_behind_a_repartition() {
-    let simulation = simulation(&word_count());
-    report(simulation.verify(&some_words(300), |run| run.exactly_once(&counts())));
+    count().survives();
 }
 
 /// Whoever is expelled for another reason than silence may go on writing until it hears of it:
 /// that is a gap of this guarantee, told in its docs.
-#[test]
-fn a_count_at_least_once() {
-    let faults = Faults::all().without(FaultKind::Expel);
-    let simulation = simulation(&word_count()).config(at_least_once()).faults(faults);
-    report(simulation.verify(&some_words(300), |run| {
+pub(crate) fn count_at_least_once() -> Pipeline {
+    let pipeline = Pipeline::new(word_count(), some_words(300), |run| {
         let largest = |records: Vec<(String, i64)>| {
             let mut largest = std::collections::BTreeMap::new();
             for (word, count) in records {
@@ -99,29 +135,43 @@ fn a_count_at_least_once() {
             Some((word, count)) => Err(format!("`{word}` was not counted up to {count}").into()),
             None => Ok(()),
         }
-    }));
+    });
+    pipeline.config(at_least_once()).faults(Faults::all().without(FaultKind::Expel))
 }
 
-fn shouting() -> Topology {
+#[test]
+fn a_count_at_least_once() {
+    count_at_least_once().survives();
+}
+
+fn shouting() -> StreamsBuilder {
     let builder = StreamsBuilder::new();
     builder
         .stream(&words())
         .filter(|_, word| word != "w3")
         .flat_map_values(|word| [word.clone(), word.to_uppercase()])
         .to(&text("out"));
-    built(builder)
+    builder
+}
+
+pub(crate) fn stateless() -> Pipeline {
+    Pipeline::new(shouting(), some_words(300), |run| run.exactly_once(&text("out")))
 }
 
 #[test]
 fn a_stateless_transformation() {
-    let simulation = simulation(&shouting());
-    report(simulation.verify(&some_words(300), |run| run.exactly_once(&text("out"))));
+    stateless().survives();
+}
+
+pub(crate) fn stateless_at_least_once() -> Pipeline {
+    let pipeline =
+        Pipeline::new(shouting(), some_words(300), |run| run.at_least_once(&text("out")));
+    pipeline.config(at_least_once())
 }
 
 #[test]
 fn a_stateless_transformation_at_least_once() {
-    let simulation = simulation(&shouting()).config(at_least_once());
-    report(simulation.verify(&some_words(300), |run| run.at_least_once(&text("out"))));
+    stateless_at_least_once().survives();
 }
 
 /// Sends the rows of a windowed table under `key@start..end`.
@@ -134,29 +184,34 @@ fn print(table: &KTable<Windowed<String>, i64>) {
     rows.to(&text("out"));
 }
 
-#[test]
-fn windows_with_late_records() {
+pub(crate) fn windows() -> Pipeline {
     let builder = StreamsBuilder::new();
     let grouped = builder.stream(&text("in")).group_by_key();
     let windows = TimeWindows::hopping(ms(200), ms(100)).grace(ms(100));
     print(&grouped.windowed_by(windows).count("windows"));
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&keyed("in", 300), |run| run.exactly_once(&text("out"))));
+    Pipeline::new(builder, keyed("in", 300), |run| run.exactly_once(&text("out")))
+}
+
+#[test]
+fn windows_with_late_records() {
+    windows().survives();
+}
+
+pub(crate) fn sessions() -> Pipeline {
+    let builder = StreamsBuilder::new();
+    let grouped = builder.stream(&text("in")).group_by_key();
+    print(&grouped.windowed_by(SessionWindows::gap(ms(120)).grace(ms(200))).count("sessions"));
+    Pipeline::new(builder, keyed("in", 300), |run| run.exactly_once(&text("out")))
 }
 
 #[test]
 fn sessions_that_merge() {
-    let builder = StreamsBuilder::new();
-    let grouped = builder.stream(&text("in")).group_by_key();
-    print(&grouped.windowed_by(SessionWindows::gap(ms(120)).grace(ms(200))).count("sessions"));
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&keyed("in", 300), |run| run.exactly_once(&text("out"))));
+    sessions().survives();
 }
 
 /// The rows stand there before the records that look them up, and are waited for: what arrives late
 /// would be late for a join, too.
-#[test]
-fn a_stream_joined_with_a_table() {
+pub(crate) fn join_with_table() -> Pipeline {
     let builder = StreamsBuilder::new();
     let table: KTable<String, String> = builder.table(&text("rows"), "rows");
     let stream = builder.stream(&text("in"));
@@ -167,9 +222,13 @@ fn a_stream_joined_with_a_table() {
     let input = input.and_then(|input| input.records(&text("in"), (0..300).map(record)));
     let config =
         Simulation::settings().max_task_idle(Some(ms(1_000))).build().expect("valid settings");
-    let simulation = simulation(&built(builder)).config(config);
     let input = input.expect("text can be encoded");
-    report(simulation.verify(&input, |run| run.exactly_once(&text("out"))));
+    Pipeline::new(builder, input, |run| run.exactly_once(&text("out"))).config(config)
+}
+
+#[test]
+fn a_stream_joined_with_a_table() {
+    join_with_table().survives();
 }
 
 /// The records of both sides, one after the other.
@@ -184,28 +243,33 @@ fn two_sides(count: i64) -> Input {
 }
 
 /// Grace covers the whole run, so that it does not matter which side is read first.
-#[test]
-fn two_streams_joined() {
+pub(crate) fn join_of_streams() -> Pipeline {
     let builder = StreamsBuilder::new();
     let (left, right) = (builder.stream(&text("left")), builder.stream(&text("right")));
     let windows = JoinWindows::within(ms(250)).grace(ms(100_000));
     left.join(&right, windows, "pairs", |left, right| left + ":" + &right).to(&text("out"));
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&two_sides(300), |run| run.exactly_once_unordered(&text("out"))));
+    Pipeline::new(builder, two_sides(300), |run| run.exactly_once_unordered(&text("out")))
 }
 
 #[test]
-fn two_tables_joined() {
+fn two_streams_joined() {
+    join_of_streams().survives();
+}
+
+pub(crate) fn join_of_tables() -> Pipeline {
     let builder = StreamsBuilder::new();
     let left: KTable<String, String> = builder.table(&text("left"), "left");
     let right: KTable<String, String> = builder.table(&text("right"), "right");
     left.join(&right, |left, right| left + ":" + &right).to(&text("out"));
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&two_sides(300), |run| run.same_last(&text("out"))));
+    Pipeline::new(builder, two_sides(300), |run| run.same_last(&text("out")))
 }
 
 #[test]
-fn a_table_grouped_anew() {
+fn two_tables_joined() {
+    join_of_tables().survives();
+}
+
+pub(crate) fn grouped_table() -> Pipeline {
     let builder = StreamsBuilder::new();
     let table: KTable<String, String> = builder.table(&text("in"), "rows");
     let grouped = table.group_by(|_, value: String| {
@@ -214,8 +278,12 @@ fn a_table_grouped_anew() {
     });
     let sums = grouped.aggregate("sums", || 0, |_, n, sum| *sum += n, |_, n, sum| *sum -= n);
     sums.to(&counts());
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&keyed("in", 300), |run| run.same_last(&counts())));
+    Pipeline::new(builder, keyed("in", 300), |run| run.same_last(&counts()))
+}
+
+#[test]
+fn a_table_grouped_anew() {
+    grouped_table().survives();
 }
 
 /// Counts records of each key and reports all counts at every 200 ms of stream time.
@@ -251,15 +319,13 @@ impl Processor<String, String, String, i64> for Reporter {
 }
 
 /// Timers are set anew at each start, so reports may be repeated; what they say never goes back.
-#[test]
-fn a_processor_with_a_timer() {
+pub(crate) fn timer() -> Pipeline {
     let builder = StreamsBuilder::new();
     let store = builder.add_store(Materialized::named("reported"));
     let stream = builder.stream(&text("in"));
     let options = Processed::new().stores(store);
     stream.process_with(options, |counts| Reporter { counts }).to(&counts());
-    let simulation = simulation(&built(builder));
-    report(simulation.verify(&keyed("in", 300), |run| {
+    Pipeline::new(builder, keyed("in", 300), |run| {
         let mut last = std::collections::BTreeMap::new();
         for (key, count) in run.records(&counts())? {
             if last.get(&key).is_some_and(|known| *known > count) {
@@ -268,14 +334,18 @@ fn a_processor_with_a_timer() {
             last.insert(key, count);
         }
         Ok(())
-    }));
+    })
+}
+
+#[test]
+fn a_processor_with_a_timer() {
+    timer().survives();
 }
 
 #[test]
 fn two_runs_of_one_seed_are_the_same_run() {
-    let topology = word_count();
     for seed in [1, 2, 3] {
-        let hash = || simulation(&topology).seed(seed).trace_hash(&some_words(100));
+        let hash = || count().simulation.seed(seed).trace_hash(&some_words(100));
         let (first, second) = (hash().expect("it survives"), hash().expect("it survives"));
         assert_eq!(first, second, "seed {seed}");
     }

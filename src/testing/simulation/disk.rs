@@ -10,6 +10,7 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
+use super::failure::{Check, Violation};
 use super::fault::StateLoss;
 use super::port::Port;
 use super::random::Random;
@@ -19,6 +20,17 @@ use crate::state::backend::MemoryBackend;
 use crate::state::{
     Backend, ByteRange, Direction, OpenStores, StateError, StoreIndex, StoreSize, WriteBatch,
 };
+use crate::time::Timestamp;
+
+/// The rows of a store by key.
+pub(super) type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
+
+/// A row as a backend keeps it.
+pub(super) fn row(timestamp: Timestamp, value: &[u8]) -> Vec<u8> {
+    let mut row = timestamp.as_millis().to_be_bytes().to_vec();
+    row.extend_from_slice(value);
+    row
+}
 
 /// Names the changelog partition of a task's store.
 pub(super) type ChangelogOf = dyn Fn(&str, StoreIndex) -> Option<TopicPartition> + Send + Sync;
@@ -29,14 +41,14 @@ pub(super) struct Disk {
     pub(super) port: Arc<Port>,
     pub(super) changelog_of: Arc<ChangelogOf>,
     /// What has been found wrong, for whoever runs the simulation.
-    pub(super) violations: Arc<Mutex<Vec<String>>>,
+    pub(super) violations: Arc<Mutex<Vec<Violation>>>,
     tasks: Mutex<BTreeMap<String, Files>>,
 }
 
 /// The files of one task.
-struct Files {
-    now: MemoryBackend,
-    flushed: MemoryBackend,
+pub(super) struct Files {
+    pub(super) now: MemoryBackend,
+    pub(super) flushed: MemoryBackend,
     random: Random,
 }
 
@@ -51,7 +63,7 @@ impl Disk {
         log: MemoryLog,
         port: Arc<Port>,
         changelog_of: Arc<ChangelogOf>,
-        violations: Arc<Mutex<Vec<String>>>,
+        violations: Arc<Mutex<Vec<Violation>>>,
     ) -> Arc<Self> {
         Arc::new(Self { log, port, changelog_of, violations, tasks: Mutex::default() })
     }
@@ -69,13 +81,13 @@ impl Disk {
     }
 
     /// The rows of a task's store, as they lie there.
-    pub(super) fn rows(&self, task: &str, store: StoreIndex) -> Vec<(Vec<u8>, Vec<u8>)> {
+    pub(super) fn rows(&self, task: &str, store: StoreIndex) -> Rows {
         let tasks = self.tasks.lock().expect("no panic while held");
-        let mut rows = Vec::new();
+        let mut rows = Rows::new();
         if let Some(files) = tasks.get(task) {
             let all = (std::ops::Bound::Unbounded, std::ops::Bound::Unbounded);
             let scanned = files.now.scan(store, all, Direction::Ascending, &mut |key, value| {
-                rows.push((key.to_vec(), value.to_vec()));
+                rows.insert(key.to_vec(), value.to_vec());
                 ControlFlow::Continue(())
             });
             scanned.expect("memory does not fail");
@@ -83,7 +95,19 @@ impl Disk {
         rows
     }
 
-    fn with<R>(&self, task: &str, act: impl FnOnce(&mut Files) -> R) -> R {
+    /// The changelog offset up to which a task's store is said to hold everything.
+    pub(super) fn offset(&self, task: &str, store: StoreIndex) -> Option<i64> {
+        let tasks = self.tasks.lock().expect("no panic while held");
+        let offset = tasks.get(task)?.now.changelog_offset(store);
+        offset.expect("memory does not fail")
+    }
+
+    /// The tasks of which there are files.
+    pub(super) fn tasks(&self) -> Vec<String> {
+        self.tasks.lock().expect("no panic while held").keys().cloned().collect()
+    }
+
+    pub(super) fn with<R>(&self, task: &str, act: impl FnOnce(&mut Files) -> R) -> R {
         let mut tasks = self.tasks.lock().expect("no panic while held");
         let files = tasks.entry(task.to_owned()).or_insert_with(|| Files {
             now: MemoryBackend::new(),
@@ -102,7 +126,8 @@ impl Disk {
                  is permanent up to {stable} only",
                 store.0
             );
-            self.violations.lock().expect("no panic while held").push(text);
+            let violation = Check::Disk.violated(text);
+            self.violations.lock().expect("no panic while held").push(violation);
         }
     }
 }

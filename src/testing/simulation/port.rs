@@ -6,6 +6,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use super::bug::{self, Bug};
 use super::client::FaultyClient;
 use super::fault::{Effect, Strike};
 use super::random::Random;
@@ -168,6 +169,7 @@ fn delayed(random: &mut Random, now: Instant, until: Instant) -> Instant {
 pub(super) struct FaultyLog {
     pub(super) inner: MemoryLog,
     pub(super) port: Arc<Port>,
+    pub(super) bug: Option<Arc<Bug>>,
 }
 
 impl Log for FaultyLog {
@@ -177,18 +179,21 @@ impl Log for FaultyLog {
 
     fn client(&self, config: ClientConfig) -> Result<Box<dyn LogClient>, LogError> {
         self.port.call();
-        let inner = self.inner.client(config)?;
-        Ok(Box::new(FaultyClient::new(inner, Arc::clone(&self.port))))
+        let inner = self.inner.client(bug::client_config(self.bug.as_ref(), config))?;
+        let client = FaultyClient::new(inner, Arc::clone(&self.port));
+        Ok(bug::client(self.bug.as_ref(), Box::new(client)))
     }
 
     fn admin(&self) -> Arc<dyn Admin> {
-        Arc::new(FaultyAdmin { inner: self.inner.admin(), port: Arc::clone(&self.port) })
+        let admin = FaultyAdmin { inner: self.inner.admin(), port: Arc::clone(&self.port) };
+        bug::admin(self.bug.as_ref(), Arc::new(admin))
     }
 
     fn join(&self, config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {
         self.port.ask()?;
         let inner = self.inner.join(config)?;
-        Ok(Box::new(FaultyMembership { inner, port: Arc::clone(&self.port) }))
+        let membership = FaultyMembership { inner, port: Arc::clone(&self.port) };
+        Ok(bug::membership(self.bug.as_ref(), Box::new(membership)))
     }
 }
 

@@ -45,6 +45,8 @@ pub(super) struct Process {
     starting: Starting,
     own: Mailbox<Message>,
     lifecycle: Arc<Lifecycle>,
+    /// What the control plane or the restorer panicked with.
+    panicked: Option<String>,
 }
 
 /// What a process is started with.
@@ -61,10 +63,14 @@ pub(super) struct ProcessSetup {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Turned {
     Busy,
+    /// Something is under way, and nothing to be done for it now.
+    Waiting,
     Idle,
     /// The process has closed everything, or has failed.
     Ended,
     Killed,
+    /// A part without which the process is nothing has panicked.
+    Panicked,
 }
 
 /// Runs a part; `Err` if the process was killed in it, else what it panicked with.
@@ -126,7 +132,8 @@ impl Process {
             control.add_worker()?;
         }
         let (control, workers) = (Some(control), BTreeMap::new());
-        Ok(Self { parts, control, restorer: running, workers, starting, own, lifecycle })
+        let panicked = None;
+        Ok(Self { parts, control, restorer: running, workers, starting, own, lifecycle, panicked })
     }
 
     /// The tasks that run here.
@@ -158,7 +165,7 @@ impl Process {
                     Ok(_) => Turned::Ended,
                 };
             }
-            Ok(Err(panic)) => panic!("the control plane panicked: {}", text(&*panic)),
+            Ok(Err(panic)) => return self.panicked("control plane", &*panic),
             Err(Killed) => return Turned::Killed,
         }
         match guarded(|| self.make_workers()) {
@@ -171,6 +178,11 @@ impl Process {
                 }
             }
         }
+    }
+
+    fn panicked(&mut self, part: &str, panic: &(dyn Any + Send)) -> Turned {
+        self.panicked = Some(format!("the {part} panicked: {}", text(panic)));
+        Turned::Panicked
     }
 
     fn make_workers(&mut self) -> bool {
@@ -191,7 +203,7 @@ impl Process {
         match guarded(|| self.restorer.turn()) {
             Ok(Ok(Next::Again)) => Turned::Busy,
             Ok(Ok(_)) => Turned::Idle,
-            Ok(Err(panic)) => panic!("the restorer panicked: {}", text(&*panic)),
+            Ok(Err(panic)) => self.panicked("restorer", &*panic),
             Err(Killed) => Turned::Killed,
         }
     }
@@ -207,7 +219,7 @@ impl Process {
             Ok(Ok(Ok(Next::Wait(_)))) => {
                 let is_quiet = worker.is_idle() && !worker.is_dirty();
                 self.workers.insert(id, worker);
-                return if is_quiet { Turned::Idle } else { Turned::Busy };
+                return if is_quiet { Turned::Idle } else { Turned::Waiting };
             }
             Ok(Ok(Ok(Next::Stop))) => return Turned::Busy,
             Ok(Ok(Err(error))) => error,
@@ -224,6 +236,11 @@ impl Process {
     /// Asks the process to close gracefully.
     pub(super) fn close(&self) {
         self.own.send(Message::Request(Request::Close));
+    }
+
+    /// What it panicked with.
+    pub(super) fn panic(&self) -> Option<&str> {
+        self.panicked.as_deref()
     }
 
     /// The error that ended it.

@@ -2,7 +2,7 @@
 //!
 //! # What is checked on the way
 //!
-//! - Committed offsets never go back.
+//! - Committed offsets never go back, and what they point to is not purged.
 //! - Nothing is on a disk that is not permanent in its changelog (by the disk itself).
 //! - After the last fault everything drains within a bounded time, and each task runs in one place.
 
@@ -10,31 +10,30 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::disk::{ChangelogOf, Disk};
+use super::bug::{self, Bug};
+use super::disk::{ChangelogOf, Disk, Rows, row};
 use super::event_log::TURN;
+use super::failure::{Check, Violation};
 use super::fault::{Fault, StateLoss, Strike};
 use super::port::{FaultyLog, Port};
 use super::process::{Process, ProcessSetup, Turned};
 use super::random::Random;
 use super::{Input, Setting};
-use crate::error::BoxError;
 use crate::log::catalog::Catalog;
-use crate::log::memory::MemoryLog;
+use crate::log::memory::{MemoryLog, ReadRecord};
 use crate::log::{Log, OffsetSpec, PartitionId, TopicPartition};
 use crate::record::Headers;
 use crate::state::{StateDirectory, StoreIndex};
 use crate::task::environment::TaskEnvironment;
-use crate::time::{Clock, Instant, ManualClock, Timestamp};
+use crate::time::{Clock, Instant, ManualClock};
 use crate::topology::{StoreKind, changelog_topic, topics_read, topics_written};
-
-/// Virtual time within which everything must drain behind the last fault.
-const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A process, or the place of one.
 struct Slot {
     process: Option<Process>,
     port: Arc<Port>,
     disk: Arc<Disk>,
+    bug: Option<Arc<Bug>>,
     /// When it starts next; `None` while it runs or if it is not to come back.
     starts_at: Option<Instant>,
     /// What the next kill does, and how long the process stays away.
@@ -56,9 +55,11 @@ pub(super) struct World<'a> {
     committed: BTreeMap<PartitionId, i64>,
     watched: Vec<PartitionId>,
     environment: Arc<TaskEnvironment>,
-    violations: Arc<Mutex<Vec<String>>>,
+    violations: Arc<Mutex<Vec<Violation>>>,
     trace: u64,
     steps: u64,
+    /// Whether nothing goes wrong any more.
+    is_healed: bool,
     is_closing: bool,
     last_error: Option<String>,
 }
@@ -71,7 +72,7 @@ pub(super) struct Remains {
 }
 
 impl<'a> World<'a> {
-    pub(super) fn new(setting: &'a Setting, seed: u64) -> Result<Self, BoxError> {
+    pub(super) fn new(setting: &'a Setting, seed: u64) -> Self {
         let clock = Arc::new(ManualClock::default());
         let log = MemoryLog::with_clock(Arc::clone(&clock) as Arc<dyn Clock>);
         let plan = setting.topology.plan();
@@ -80,7 +81,7 @@ impl<'a> World<'a> {
         }
         let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
         let environment = Arc::new(TaskEnvironment::new(&setting.config, plan, catalog));
-        Ok(Self {
+        Self {
             setting,
             clock,
             log,
@@ -92,13 +93,14 @@ impl<'a> World<'a> {
             violations: Arc::default(),
             trace: 0xCBF2_9CE4_8422_2325,
             steps: 0,
+            is_healed: false,
             is_closing: false,
             last_error: None,
-        })
+        }
     }
 
     /// Runs from the first record to the last close.
-    pub(super) fn run(mut self, input: &Input, faults: &[Fault]) -> Result<Remains, String> {
+    pub(super) fn run(mut self, input: &Input, faults: &[Fault]) -> Result<Remains, Violation> {
         for _ in 0..self.setting.processes {
             self.add_slot();
         }
@@ -119,9 +121,9 @@ impl<'a> World<'a> {
             let is_over = fed == input.records.len() && struck == faults.len();
             if is_over && deadline.is_none() {
                 self.heal();
-                deadline = Some(self.clock.instant() + PATIENCE);
+                deadline = Some(self.clock.instant() + self.setting.patience);
             }
-            let is_busy = self.step();
+            let is_busy = self.step()?;
             self.check(is_busy)?;
             quiet = if is_busy { 0 } else { quiet + 1 };
             if deadline.is_some_and(|deadline| self.clock.instant() > deadline) {
@@ -133,7 +135,8 @@ impl<'a> World<'a> {
                 break;
             }
             let is_done = || self.undrained().or_else(|| self.misplaced()).is_none();
-            if is_settled && !self.is_closing && is_done() {
+            let is_time = is_settled && !self.is_closing && quiet.is_multiple_of(64);
+            if is_time && is_done() {
                 self.close_all();
                 quiet = 0;
             }
@@ -156,7 +159,11 @@ impl<'a> World<'a> {
         let on_kill = (StateLoss::Nothing, Duration::ZERO);
         let away = Duration::ZERO;
         let frozen_until = Instant::default();
-        self.slots.push(Slot { process: None, port, disk, starts_at, on_kill, away, frozen_until });
+        let bug = self.setting.bug.map(|kind| {
+            Bug::new(kind, &self.setting.config.application_id, &disk, self.random.next())
+        });
+        let slot = Slot { process: None, port, disk, bug, starts_at, on_kill, away, frozen_until };
+        self.slots.push(slot);
     }
 
     fn feed(&self, input: &Input, index: usize) {
@@ -191,6 +198,7 @@ impl<'a> World<'a> {
     }
 
     fn heal(&mut self) {
+        self.is_healed = true;
         for slot in &mut self.slots {
             slot.port.heal();
             slot.away = Duration::ZERO;
@@ -204,7 +212,7 @@ impl<'a> World<'a> {
     }
 
     /// Turns one part of one process; true if anything moved.
-    fn step(&mut self) -> bool {
+    fn step(&mut self) -> Result<bool, Violation> {
         self.steps += 1;
         let index = self.random.below(self.slots.len() as u64) as usize;
         let now = self.clock.instant();
@@ -212,40 +220,48 @@ impl<'a> World<'a> {
         if slot.process.is_none() && !self.is_closing && slot.starts_at.is_some_and(|at| at <= now)
         {
             self.start(index);
-            return true;
+            return Ok(true);
         }
         let Some(process) = slot.process.as_mut().filter(|_| slot.frozen_until <= now) else {
             self.advance(5);
-            return false;
+            return Ok(false);
         };
         let part = self.random.below(process.parts());
         tracing::trace!(at = now.since(Instant::default()).as_millis(), index, part, "{TURN}");
         let turned = process.turn(part);
         self.note((index as u64) << 8 | part << 3 | turned as u64);
         match turned {
-            Turned::Busy | Turned::Idle => {}
+            Turned::Busy | Turned::Waiting | Turned::Idle => {}
             Turned::Ended => self.ended(index),
             Turned::Killed => self.killed(index),
+            Turned::Panicked => return Err(self.panicked(index)),
         }
         let is_busy = turned != Turned::Idle;
+        let is_slow = is_busy && !(turned == Turned::Waiting && self.is_healed);
         let milliseconds =
-            if is_busy { u64::from(self.random.one_in(8)) } else { self.random.below(4) };
+            if is_slow { u64::from(self.random.one_in(8)) } else { self.random.below(4) };
         self.advance(milliseconds);
-        is_busy
+        Ok(is_busy)
     }
 
     fn start(&mut self, index: usize) {
         tracing::info!(index, "a process starts");
         let slot = &mut self.slots[index];
         slot.starts_at = None;
-        let directory =
-            StateDirectory::simulated(format!("p{index}"), Arc::new(Arc::clone(&slot.disk)));
+        let directory = StateDirectory::simulated(
+            format!("p{index}"),
+            bug::stores(slot.bug.as_ref(), &slot.disk),
+        );
         let setup = ProcessSetup {
             config: Arc::clone(&self.setting.config),
             topology: self.setting.topology.clone(),
             directory: Arc::new(directory),
-            clock: Arc::clone(&self.clock) as Arc<dyn Clock>,
-            log: FaultyLog { inner: self.log.clone(), port: Arc::clone(&slot.port) },
+            clock: bug::clock(slot.bug.as_ref(), Arc::clone(&self.clock) as Arc<dyn Clock>),
+            log: FaultyLog {
+                inner: self.log.clone(),
+                port: Arc::clone(&slot.port),
+                bug: slot.bug.clone(),
+            },
             workers: self.setting.workers,
         };
         match Process::start(setup) {
@@ -263,8 +279,13 @@ impl<'a> World<'a> {
         let (loss, away) = slot.on_kill;
         tracing::info!(index, "the process is killed");
         slot.process = None;
-        slot.disk.lose(loss);
+        bug::lose(slot.bug.as_ref(), &slot.disk, loss);
         slot.starts_at = Some(self.clock.instant() + away);
+    }
+
+    fn panicked(&self, index: usize) -> Violation {
+        let process = self.slots[index].process.as_ref();
+        Check::Panic.violated(process.and_then(Process::panic).unwrap_or("a process panicked"))
     }
 
     fn ended(&mut self, index: usize) {
@@ -287,7 +308,7 @@ impl<'a> World<'a> {
     }
 
     /// Looks for what must never be.
-    fn check(&mut self, is_busy: bool) -> Result<(), String> {
+    fn check(&mut self, is_busy: bool) -> Result<(), Violation> {
         if let Some(violation) = self.violations.lock().expect("no panic while held").pop() {
             return Err(violation);
         }
@@ -298,16 +319,26 @@ impl<'a> World<'a> {
             self.watched = self.sources();
         }
         let admin = self.log.admin();
-        for partition in &self.watched {
+        let wanted: Vec<_> = self.watched.iter().map(|id| (*id, OffsetSpec::Earliest)).collect();
+        let earliest = admin.offsets(&wanted).map_err(|error| Check::Purge.violated(error))?;
+        for (partition, earliest) in self.watched.iter().zip(earliest) {
             let group = &self.setting.config.application_id;
             // Where a transaction is open on an offset, there is nothing to be seen yet.
             let Ok(found) = admin.committed(group, &[*partition]) else { continue };
-            let Some(Some(found)) = found.into_iter().next() else { continue };
+            let found = found.into_iter().flatten().next();
+            let offset = found.as_ref().map_or(0, |found| found.offset);
+            if earliest > offset {
+                let name = self.log.partitions().name(*partition);
+                let text = format!("`{name}` is purged to {earliest} and committed up to {offset}");
+                return Err(Check::Purge.violated(text));
+            }
+            let Some(found) = found else { continue };
             let known = self.committed.entry(*partition).or_insert(found.offset);
             if found.offset < *known {
                 let name = self.log.partitions().name(*partition);
                 let offset = found.offset;
-                return Err(format!("the offset of `{name}` went back from {known} to {offset}"));
+                let text = format!("the offset of `{name}` went back from {known} to {offset}");
+                return Err(Check::Offsets.violated(text));
             }
             *known = found.offset;
         }
@@ -379,61 +410,73 @@ impl<'a> World<'a> {
         self.clock.advance(self.setting.config.transaction_timeout + Duration::from_secs(1));
     }
 
-    fn not_drained(&self) -> String {
+    fn not_drained(&self) -> Violation {
         let what = self.undrained().or_else(|| self.misplaced());
         let what = what.unwrap_or_else(|| "the processes do not close".to_owned());
         let error = self.last_error.as_deref().unwrap_or("none");
-        let seconds = PATIENCE.as_secs();
-        format!("not drained {seconds} s after the last fault: {what}; last error: {error}")
+        let seconds = self.setting.patience.as_secs();
+        Check::Drained.violated(format!(
+            "not drained {seconds} s after the last fault: {what}; last error: {error}"
+        ))
     }
 
     /// Whether each store that was closed holds what its changelog says.
-    fn check_stores(&self) -> Result<(), String> {
-        let tasks = self.environment.tasks().map_err(|error| error.to_string())?;
+    fn check_stores(&self) -> Result<(), Violation> {
+        let tasks = self.environment.tasks().map_err(|error| Check::Stores.violated(error))?;
         for task in tasks {
             for (store, spec) in self.environment.stores(task).into_iter().enumerate() {
                 if spec.kind != StoreKind::KeyValue || !spec.changelog {
                     continue;
                 }
                 let topic = changelog_topic(&self.setting.config.application_id, &spec.name);
-                let mut wanted = BTreeMap::new();
-                let records = self.log.read(&topic).into_iter();
-                for record in records.filter(|record| record.partition == task.partition) {
-                    let key = record.key.unwrap_or_default();
-                    match record.value {
-                        Some(value) => wanted.insert(key, row(record.timestamp, &value)),
-                        None => wanted.remove(&key),
-                    };
-                }
-                self.check_store(&task.to_string(), StoreIndex(store as u32), &wanted)?;
+                let mut records = self.log.read(&topic);
+                records.retain(|record| record.partition == task.partition);
+                self.check_store(&task.to_string(), StoreIndex(store as u32), &records)?;
             }
         }
         Ok(())
     }
 
     /// The process that held the task last has closed it with all its rows; older files of others
-    /// lie behind.
+    /// lie behind, each with what the changelog said up to the offset that it has.
     fn check_store(
         &self,
         task: &str,
         store: StoreIndex,
-        wanted: &BTreeMap<Vec<u8>, Vec<u8>>,
-    ) -> Result<(), String> {
-        let is_wanted = |slot: &Slot| {
-            slot.disk.rows(task, store).into_iter().collect::<BTreeMap<_, _>>() == *wanted
+        changelog: &[ReadRecord],
+    ) -> Result<(), Violation> {
+        let violated = |what: &str| {
+            Err(Check::Stores.violated(format!(
+                "{what} store {} of task {task} as its changelog has it",
+                store.0
+            )))
         };
-        if self.slots.iter().any(is_wanted) {
-            return Ok(());
+        let wanted = rows_up_to(changelog, i64::MAX);
+        if !self.slots.iter().any(|slot| slot.disk.rows(task, store) == wanted) {
+            return violated("no process has");
         }
-        Err(format!("no process has store {} of task {task} as its changelog has it", store.0))
+        let is_wrong = |slot: &Slot| {
+            let offset = slot.disk.offset(task, store).unwrap_or(0);
+            slot.disk.rows(task, store) != rows_up_to(changelog, offset)
+        };
+        if self.setting.config.is_exactly_once() && self.slots.iter().any(is_wrong) {
+            return violated("a process does not have");
+        }
+        Ok(())
     }
 }
 
-/// A row as a backend keeps it.
-fn row(timestamp: Timestamp, value: &[u8]) -> Vec<u8> {
-    let mut row = timestamp.as_millis().to_be_bytes().to_vec();
-    row.extend_from_slice(value);
-    row
+/// The rows that the records of a changelog before an offset make.
+fn rows_up_to(changelog: &[ReadRecord], offset: i64) -> Rows {
+    let mut rows = Rows::new();
+    for record in changelog.iter().take_while(|record| record.offset < offset) {
+        let key = record.key.clone().unwrap_or_default();
+        match &record.value {
+            Some(value) => rows.insert(key, row(record.timestamp, value)),
+            None => rows.remove(&key),
+        };
+    }
+    rows
 }
 
 fn changelogs(environment: &Arc<TaskEnvironment>, setting: &Setting) -> Arc<ChangelogOf> {
