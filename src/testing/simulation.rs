@@ -6,6 +6,7 @@ mod disk;
 mod event_log;
 mod failure;
 mod fault;
+mod owners;
 mod port;
 mod process;
 mod random;

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use millstream::testing::Check::{Disk, Drained, Offsets, Output, Purge, Stores};
+use millstream::testing::Check::{Disk, Drained, Offsets, Output, Owner, Purge, Stores};
 use millstream::testing::{Check, FaultKind, Faults, SeededBug};
 
 use crate::pipelines::{
@@ -34,6 +34,8 @@ const COUNT_EXPELLED: Named = ("count, expulsions only", || only(count(), FaultK
 const COUNT_UNKNOWN: Named =
     ("count, unknown outcomes only", || only(count(), FaultKind::UnknownOutcome));
 const COUNT_ONCE: Named = ("count, at least once", count_at_least_once);
+const COUNT_ONCE_FROZEN: Named =
+    ("count, at least once, freezes only", || only(count_at_least_once(), FaultKind::Freeze));
 const STATELESS: Named = ("stateless", stateless);
 const STATELESS_KILLED: Named = ("stateless, kills only", || only(stateless(), FaultKind::Kill));
 const STATELESS_ONCE: Named = ("stateless, at least once", stateless_at_least_once);
@@ -103,7 +105,8 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
             (&[STATELESS], &[Drained])
         }
         SeededBug::AssignedToTwo => (&[STATELESS, COUNT], &[Output, Disk, Drained]),
-        SeededBug::GivenUpEarly => (&[COUNT_ONCE], &[Offsets, Purge, Output]),
+        SeededBug::GivenUpEarly => (&[COUNT_ONCE], &[Owner, Offsets, Purge, Output]),
+        SeededBug::LeaseForEver => (&[COUNT_ONCE_FROZEN], &[Owner]),
         SeededBug::WriteSkipped
         | SeededBug::WriteWithoutRows
         | SeededBug::WriteIncomplete

@@ -158,6 +158,8 @@ seeded_bugs! {
     GivenUpEarly,
     /// The group does not hear that a partition is given up.
     GiveUpLost,
+    /// A process takes its membership to last for ever.
+    LeaseForEver,
     // The disk.
     /// A write is reported done and not made.
     WriteSkipped,

@@ -113,6 +113,7 @@ impl LogClient for FaultyClient {
     }
 
     fn send(&mut self, partition: PartitionId, batch: OpenBatch) -> EffectId {
+        self.port.writes(partition);
         self.effect(Effect::Send, |inner| inner.send(partition, batch))
     }
 

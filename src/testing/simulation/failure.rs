@@ -14,6 +14,8 @@ pub enum Check {
     Purge,
     /// Nothing is on a disk that is not permanent in its changelog.
     Disk,
+    /// At least once, only the process that was last given a task writes to its changelogs.
+    Owner,
     /// In the end each disk holds what the changelog says, up to the offset that it claims.
     Stores,
     /// After the last fault everything drains, each task runs in one place, and processes close.
@@ -29,6 +31,7 @@ impl fmt::Display for Check {
             Self::Offsets => "offsets",
             Self::Purge => "purge",
             Self::Disk => "disk",
+            Self::Owner => "owner",
             Self::Stores => "stores",
             Self::Drained => "drained",
             Self::Panic => "panic",

@@ -9,6 +9,7 @@ use std::time::Duration;
 use super::bug::{self, Bug};
 use super::client::FaultyClient;
 use super::fault::{Effect, Strike};
+use super::owners::Owners;
 use super::random::Random;
 use crate::log::memory::MemoryLog;
 use crate::log::{
@@ -23,6 +24,9 @@ pub(super) struct Killed;
 /// The faults under which one process stands, and its clock.
 pub(super) struct Port {
     clock: Arc<ManualClock>,
+    /// Which process it is.
+    index: usize,
+    owners: Arc<Owners>,
     state: Mutex<PortState>,
 }
 
@@ -40,7 +44,12 @@ struct PortState {
 }
 
 impl Port {
-    pub(super) fn new(clock: Arc<ManualClock>, seed: u64) -> Arc<Self> {
+    pub(super) fn new(
+        clock: Arc<ManualClock>,
+        index: usize,
+        owners: Arc<Owners>,
+        seed: u64,
+    ) -> Arc<Self> {
         let never = Instant::default();
         let state = PortState {
             random: Random::new(seed),
@@ -52,7 +61,7 @@ impl Port {
             slow_until: never,
             member: None,
         };
-        Arc::new(Self { clock, state: Mutex::new(state) })
+        Arc::new(Self { clock, index, owners, state: Mutex::new(state) })
     }
 
     fn with<R>(&self, act: impl FnOnce(&mut PortState) -> R) -> R {
@@ -116,6 +125,11 @@ impl Port {
             }
             None => false,
         })
+    }
+
+    /// The process writes to a partition.
+    pub(super) fn writes(&self, partition: PartitionId) {
+        self.owners.writes(self.index, partition);
     }
 
     /// Whether the outcome of this effect is to be unknown; if so, whether it happens.
@@ -284,7 +298,9 @@ impl Membership for FaultyMembership {
     fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         self.port.call();
         if self.port.is_available() {
+            let known = events.len();
             self.inner.poll(now, events);
+            self.port.owners.told(self.port.index, &events[known..]);
         }
     }
 

@@ -3,6 +3,7 @@
 //! # What is checked on the way
 //!
 //! - Committed offsets never go back, and what they point to is not purged.
+//! - At least once, only the process that was last given a task writes to its changelogs.
 //! - Nothing is on a disk that is not permanent in its changelog (by the disk itself).
 //! - After the last fault everything drains within a bounded time, and each task runs in one place.
 
@@ -15,6 +16,7 @@ use super::disk::{ChangelogOf, Disk, Rows, row};
 use super::event_log::TURN;
 use super::failure::{Check, Violation};
 use super::fault::{Fault, StateLoss, Strike};
+use super::owners::Owners;
 use super::port::{FaultyLog, Port};
 use super::process::{Process, ProcessSetup, Turned};
 use super::random::Random;
@@ -56,6 +58,10 @@ pub(super) struct World<'a> {
     watched: Vec<PartitionId>,
     environment: Arc<TaskEnvironment>,
     violations: Arc<Mutex<Vec<Violation>>>,
+    owners: Arc<Owners>,
+    /// Whether late writers are looked for: where nothing fences them, and no one is expelled for
+    /// another reason than silence.
+    is_watching_writers: bool,
     trace: u64,
     steps: u64,
     /// Whether nothing goes wrong any more.
@@ -81,6 +87,8 @@ impl<'a> World<'a> {
         }
         let catalog = Arc::new(Catalog::new(log.partitions().clone(), log.admin()));
         let environment = Arc::new(TaskEnvironment::new(&setting.config, plan, catalog));
+        let violations = Arc::default();
+        let owners = Owners::new(log.partitions().clone(), Arc::clone(&violations));
         Self {
             setting,
             clock,
@@ -90,7 +98,9 @@ impl<'a> World<'a> {
             committed: BTreeMap::new(),
             watched: Vec::new(),
             environment,
-            violations: Arc::default(),
+            owners,
+            violations,
+            is_watching_writers: false,
             trace: 0xCBF2_9CE4_8422_2325,
             steps: 0,
             is_healed: false,
@@ -101,6 +111,9 @@ impl<'a> World<'a> {
 
     /// Runs from the first record to the last close.
     pub(super) fn run(mut self, input: &Input, faults: &[Fault]) -> Result<Remains, Violation> {
+        let is_expelled = |fault: &Fault| fault.strike == Strike::Expel;
+        self.is_watching_writers =
+            !self.setting.config.is_exactly_once() && !faults.iter().any(is_expelled);
         for _ in 0..self.setting.processes {
             self.add_slot();
         }
@@ -148,7 +161,8 @@ impl<'a> World<'a> {
 
     fn add_slot(&mut self) {
         let index = self.slots.len();
-        let port = Port::new(Arc::clone(&self.clock), self.random.next());
+        let (clock, owners) = (Arc::clone(&self.clock), Arc::clone(&self.owners));
+        let port = Port::new(clock, index, owners, self.random.next());
         let disk = Disk::new(
             self.log.clone(),
             Arc::clone(&port),
@@ -317,6 +331,9 @@ impl<'a> World<'a> {
         }
         if self.watched.is_empty() {
             self.watched = self.sources();
+            if self.is_watching_writers {
+                self.owners.watch(self.changelogs());
+            }
         }
         let admin = self.log.admin();
         let wanted: Vec<_> = self.watched.iter().map(|id| (*id, OffsetSpec::Earliest)).collect();
@@ -355,6 +372,19 @@ impl<'a> World<'a> {
             sources.extend(inputs.iter().map(|(_, partition, _)| ids.id(partition)));
         }
         sources
+    }
+
+    /// The changelog partitions of all tasks, each with the partitions that its task reads.
+    fn changelogs(&self) -> BTreeMap<PartitionId, Vec<PartitionId>> {
+        let mut changelogs = BTreeMap::new();
+        let ids = self.environment.catalog.ids();
+        for task in self.environment.tasks().into_iter().flatten() {
+            let Ok(inputs) = self.environment.inputs(task) else { continue };
+            let Ok(stores) = self.environment.changelogs(task) else { continue };
+            let inputs: Vec<_> = inputs.iter().map(|(_, partition, _)| ids.id(partition)).collect();
+            changelogs.extend(stores.iter().map(|(_, changelog, _)| (*changelog, inputs.clone())));
+        }
+        changelogs
     }
 
     /// A partition with records behind what is committed, if there is one.

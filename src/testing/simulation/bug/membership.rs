@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Bug, SeededBug};
+use super::{Bug, FOR_EVER, SeededBug};
 use crate::log::{GroupEvent, MemberToken, Membership, PartitionId, Waker};
 use crate::time::Instant;
 
@@ -49,6 +49,9 @@ impl Membership for BuggyMembership {
     }
 
     fn lease(&self) -> Instant {
+        if self.bug.is(SeededBug::LeaseForEver) {
+            return Instant::default() + FOR_EVER;
+        }
         self.inner.lease()
     }
 
