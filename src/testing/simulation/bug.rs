@@ -29,22 +29,30 @@ use crate::time::{Clock, Instant, Timestamp};
 const FOR_EVER: Duration = Duration::from_secs(1_000_000);
 
 macro_rules! seeded_bugs {
-    ($($(#[doc = $text:literal])+ $name:ident,)+) => {
+    (
+        caught: $($(#[doc = $text:literal])+ $name:ident,)+
+        borne: $($(#[doc = $borne_text:literal])+ $borne:ident,)+
+    ) => {
         /// A bug that a simulation can be given, to see that it is caught.
         #[doc(hidden)]
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
         pub enum SeededBug {
             $($(#[doc = $text])+ $name,)+
+            $($(#[doc = $borne_text])+ $borne,)+
         }
 
         impl SeededBug {
-            /// All of them.
-            pub const ALL: &[Self] = &[$(Self::$name,)+];
+            /// Those that must be caught.
+            pub const CAUGHT: &[Self] = &[$(Self::$name,)+];
+
+            /// Those that the engine is made to bear.
+            pub const BORNE: &[Self] = &[$(Self::$borne,)+];
 
             /// What it does, in one line.
             pub fn text(self) -> &'static str {
                 match self {
                     $(Self::$name => concat!($($text),+).trim_ascii(),)+
+                    $(Self::$borne => concat!($($borne_text),+).trim_ascii(),)+
                 }
             }
         }
@@ -52,6 +60,7 @@ macro_rules! seeded_bugs {
 }
 
 seeded_bugs! {
+    caught:
     // Writing.
     /// A send is acknowledged and never happens.
     SendSkipped,
@@ -192,6 +201,21 @@ seeded_bugs! {
     // The clock.
     /// The clock of a process stands still.
     ClockStands,
+    borne:
+    /// The end of an effect is told twice.
+    AnswerTwice,
+    /// Reading begins a few records too early.
+    ReadTooEarly,
+    /// It is not told whose transaction was open on a task's offsets before.
+    LastOwnerUntold,
+    /// Fencing does nothing.
+    FenceSkipped,
+    /// An assignment is told twice.
+    AssignedTwice,
+    /// The group does not hear that a member leaves.
+    LeaveUntold,
+    /// The wall clock of a process jumps back and forth.
+    WallClockJumps,
 }
 
 /// The bug of one process.
@@ -266,8 +290,15 @@ impl Bug {
     }
 
     fn end_of(&self, partition: PartitionId) -> i64 {
-        let end = self.log.admin().offsets(&[(partition, OffsetSpec::End)]);
-        end.map_or(0, |end| end[0])
+        self.offset_of(partition, OffsetSpec::End)
+    }
+
+    fn earliest_of(&self, partition: PartitionId) -> i64 {
+        self.offset_of(partition, OffsetSpec::Earliest)
+    }
+
+    fn offset_of(&self, partition: PartitionId, spec: OffsetSpec) -> i64 {
+        self.log.admin().offsets(&[(partition, spec)]).map_or(0, |offsets| offsets[0])
     }
 
     fn is_changelog(&self, partition: PartitionId) -> bool {
@@ -341,9 +372,30 @@ pub(super) fn lose(bug: Option<&Arc<Bug>>, disk: &Disk, loss: StateLoss) {
 
 /// A clock with the bug in it.
 pub(super) fn clock(bug: Option<&Arc<Bug>>, inner: Arc<dyn Clock>) -> Arc<dyn Clock> {
-    match bug.filter(|bug| bug.strikes(SeededBug::ClockStands, 2)) {
-        Some(_) => Arc::new(StandingClock(inner.timestamp(), inner.instant())),
-        None => inner,
+    match bug {
+        Some(bug) if bug.strikes(SeededBug::ClockStands, 2) => {
+            Arc::new(StandingClock(inner.timestamp(), inner.instant()))
+        }
+        Some(bug) if bug.is(SeededBug::WallClockJumps) => {
+            Arc::new(JumpingClock { inner, bug: Arc::clone(bug) })
+        }
+        _ => inner,
+    }
+}
+
+struct JumpingClock {
+    inner: Arc<dyn Clock>,
+    bug: Arc<Bug>,
+}
+
+impl Clock for JumpingClock {
+    fn timestamp(&self) -> Timestamp {
+        let jump = self.bug.with(|state| state.random.below(20_000)) as i64 - 10_000;
+        self.inner.timestamp().plus_millis(jump)
+    }
+
+    fn instant(&self) -> Instant {
+        self.inner.instant()
     }
 }
 

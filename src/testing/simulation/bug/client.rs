@@ -227,6 +227,11 @@ impl BuggyClient {
             }
             (_, _, outcome) => outcome,
         };
+        if let (SeededBug::AnswerTwice, &Outcome::Done { next_offset }) = (self.bug.kind, &outcome)
+        {
+            let outcome = Outcome::Done { next_offset };
+            events.push(LogEvent::Ended { effect: own, outcome });
+        }
         if !self.bug.strikes(SeededBug::AnswerLost, 100) {
             events.push(LogEvent::Ended { effect: own, outcome });
         }
@@ -277,7 +282,9 @@ impl LogClient for BuggyClient {
             self.silent.insert(partition);
         }
         let too_far = i64::from(self.bug.strikes(SeededBug::ReadTooFar, 4));
-        self.inner.read_from(partition, offset + too_far);
+        let too_early = if self.bug.is(SeededBug::ReadTooEarly) { 5 } else { 0 };
+        let earliest = self.bug.earliest_of(partition).min(offset);
+        self.inner.read_from(partition, (offset - too_early).max(earliest) + too_far);
     }
 
     fn stop_reading(&mut self, partition: PartitionId) {

@@ -35,7 +35,14 @@ impl Membership for BuggyMembership {
     fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
         let mut new = Vec::new();
         self.inner.poll(now, &mut new);
-        events.extend(new.into_iter().filter_map(|event| self.told(event)));
+        for event in new {
+            let Some(event) = self.told(event) else { continue };
+            let is_twice = matches!(event, GroupEvent::Assigned(_));
+            if is_twice && self.bug.is(SeededBug::AssignedTwice) {
+                events.push(event.clone());
+            }
+            events.push(event);
+        }
     }
 
     fn give_up(&mut self, partitions: &[PartitionId]) {
@@ -64,6 +71,8 @@ impl Membership for BuggyMembership {
     }
 
     fn leave(&mut self) {
-        self.inner.leave();
+        if !self.bug.is(SeededBug::LeaveUntold) {
+            self.inner.leave();
+        }
     }
 }
