@@ -3,7 +3,7 @@
 //! Every call blocks until the cluster has answered, up to a timeout.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::errors::log_error;
@@ -20,6 +20,8 @@ use crate::log::{
 
 /// How long the cluster may take to answer a call.
 const TIMEOUT: Duration = Duration::from_secs(30);
+/// How often it is looked at whether a cluster that does not answer refuses to.
+const REACH_SLICE: Duration = Duration::from_millis(200);
 /// How often the cluster is asked whether a new topic can be used.
 const POLLS_OF_NEW_TOPIC: u32 = 300;
 /// Time between two such questions.
@@ -43,6 +45,8 @@ pub(super) struct KafkaAdmin {
     handle: Arc<Handle>,
     properties: Properties,
     partitions: Partitions,
+    /// Set once the cluster has been heard of.
+    is_reached: OnceLock<()>,
 }
 
 impl KafkaAdmin {
@@ -61,7 +65,25 @@ impl KafkaAdmin {
             ("allow.auto.create.topics", "false"),
         ];
         let handle = Handle::new(Kind::Consumer, &properties.plain(&owned))?;
-        Ok(Self { handle, properties: properties.clone(), partitions: partitions.clone() })
+        let (properties, partitions) = (properties.clone(), partitions.clone());
+        Ok(Self { handle, properties, partitions, is_reached: OnceLock::new() })
+    }
+
+    /// The instance, once the cluster has been heard of. Whoever is refused need not wait.
+    fn reached(&self) -> Result<&Arc<Handle>, LogError> {
+        let mut left = TIMEOUT;
+        while self.is_reached.get().is_none() {
+            if self.handle.cluster_id(REACH_SLICE).is_some() {
+                self.is_reached.get_or_init(|| ());
+            } else if let Some(why) = self.handle.distrust() {
+                let text = format!("{why}; see that `security` fits the brokers' listener");
+                return Err(LogError::Unavailable(text));
+            } else if left.is_zero() {
+                return Err(LogError::Unavailable(format!("no broker in {TIMEOUT:?}")));
+            }
+            left = left.saturating_sub(REACH_SLICE);
+        }
+        Ok(&self.handle)
     }
 
     /// Waits until every broker's clients can use the topic.
@@ -144,12 +166,13 @@ impl KafkaAdmin {
 impl Admin for KafkaAdmin {
     fn cluster_id(&self) -> Result<String, LogError> {
         let unknown = || LogError::Unavailable("the cluster's id is not known".into());
-        self.handle.cluster_id(TIMEOUT).ok_or_else(unknown)
+        self.reached()?.cluster_id(TIMEOUT).ok_or_else(unknown)
     }
 
     fn topics(&self, names: &[String]) -> Result<Vec<Option<TopicInfo>>, LogError> {
+        let handle = self.reached()?;
         let info = |name: &String| {
-            let count = self.handle.partition_count(name, TIMEOUT).map_err(log_error)?;
+            let count = handle.partition_count(name, TIMEOUT).map_err(log_error)?;
             Ok(count.map(|partitions| TopicInfo { name: name.clone(), partitions }))
         };
         names.iter().map(info).collect()
@@ -159,7 +182,7 @@ impl Admin for KafkaAdmin {
         if names.is_empty() {
             return Ok(Vec::new());
         }
-        self.handle.topic_settings(names, TIMEOUT).map_err(log_error)
+        self.reached()?.topic_settings(names, TIMEOUT).map_err(log_error)
     }
 
     fn topic_rights(&self, names: &[String]) -> Result<Vec<Option<TopicRights>>, LogError> {
@@ -176,18 +199,18 @@ impl Admin for KafkaAdmin {
     }
 
     fn topic_names(&self) -> Result<Vec<String>, LogError> {
-        self.handle.topic_names(TIMEOUT).map_err(log_error)
+        self.reached()?.topic_names(TIMEOUT).map_err(log_error)
     }
 
     fn groups(&self) -> Result<Vec<String>, LogError> {
-        self.handle.group_ids(TIMEOUT).map_err(log_error)
+        self.reached()?.group_ids(TIMEOUT).map_err(log_error)
     }
 
     fn create_topics(&self, topics: &[NewTopic]) -> Result<(), LogError> {
         if topics.is_empty() {
             return Ok(());
         }
-        for (_, result) in self.handle.create_topics(topics, TIMEOUT).map_err(log_error)? {
+        for (_, result) in self.reached()?.create_topics(topics, TIMEOUT).map_err(log_error)? {
             match result {
                 Err(fault) if fault.code != code!(RD_KAFKA_RESP_ERR_TOPIC_ALREADY_EXISTS) => {
                     return Err(log_error(fault));

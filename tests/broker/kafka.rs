@@ -45,8 +45,9 @@ pub(crate) struct Broker {
     directory: PathBuf,
     cluster_id: String,
     ports: Ports,
-    /// A second listener, at which clients must say who they are and may do what they are granted.
-    guarded: Option<Guarded>,
+    doors: Doors,
+    /// Of the doors.
+    ports_of_doors: Vec<u16>,
     /// `None` after [`Broker::kill_9`].
     java: Option<Child>,
     guard: Guard,
@@ -60,39 +61,59 @@ struct Ports {
     controller: u16,
 }
 
-/// A listener with SASL/PLAIN.
+/// Listeners beside the open one.
 #[derive(Debug, Clone)]
-struct Guarded {
-    port: u16,
-    users: Vec<String>,
+enum Doors {
+    None,
+    /// One with SASL/PLAIN, at which these users may do what they are granted.
+    Guarded(Vec<String>),
+    /// One for each of [`TLS_DOORS`], with the key stores of this directory.
+    Tls(PathBuf),
 }
 
-/// The password of every user of a guarded listener.
+/// The listeners with TLS, each with a key store of its name: the first asks for a name and a
+/// password as well.
+pub(crate) const TLS_DOORS: [&str; 3] = ["trusted", "expired", "elsewhere"];
+
+/// The user of the TLS listener that asks for one.
+pub(crate) const USER: &str = "millstream";
+
+/// The password of every user of a guarded listener, and of every key store.
 pub(crate) const PASSWORD: &str = "hunter2";
 
 impl Broker {
     /// Starts a broker for one test.
     pub(crate) fn start() -> Self {
-        Self::start_with(None)
+        Self::start_with(&Doors::None)
     }
 
     /// Starts a broker that grants its users nothing by itself. Who comes by [`Self::bootstrap`]
     /// may do everything; users come by [`Self::guarded`] with [`PASSWORD`].
     pub(crate) fn start_guarded(users: Vec<String>) -> Self {
-        Self::start_with(Some(users))
+        Self::start_with(&Doors::Guarded(users))
+    }
+
+    /// Starts a broker with the listeners [`TLS_DOORS`], whose key stores are in a directory.
+    pub(crate) fn start_tls(stores: &Path) -> Self {
+        Self::start_with(&Doors::Tls(stores.to_owned()))
+    }
+
+    /// What a client of one of [`TLS_DOORS`] is given as `bootstrap.servers`.
+    pub(crate) fn tls(&self, door: &str) -> String {
+        let at = TLS_DOORS.iter().position(|name| *name == door).expect("it is one of them");
+        format!("127.0.0.1:{}", self.ports_of_doors[at])
     }
 
     /// What a user's client is given as `bootstrap.servers`.
     pub(crate) fn guarded(&self) -> String {
-        let guarded = self.guarded.as_ref().expect("it was started by `start_guarded`");
-        format!("127.0.0.1:{}", guarded.port)
+        format!("127.0.0.1:{}", self.ports_of_doors[0])
     }
 
-    fn start_with(users: Option<Vec<String>>) -> Self {
+    fn start_with(doors: &Doors) -> Self {
         let lib = kafka_jars();
         let mut problem = String::new();
         for _ in 0..START_ATTEMPTS {
-            match Self::try_start(&lib, users.clone()) {
+            match Self::try_start(&lib, doors) {
                 Ok(broker) => return broker,
                 Err(log) => problem = log,
             }
@@ -178,7 +199,7 @@ impl Broker {
         self.await_ready().unwrap_or_else(|log| panic!("Kafka did not come back:\n{log}"));
     }
 
-    fn try_start(lib: &Path, users: Option<Vec<String>>) -> Result<Self, String> {
+    fn try_start(lib: &Path, doors: &Doors) -> Result<Self, String> {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let directory = std::env::temp_dir().join(format!("millstream-broker-{process}-{number}"));
@@ -187,7 +208,10 @@ impl Broker {
             // 22 characters of base64 that decode to 16 bytes, which is what Kafka asks for.
             cluster_id: format!("ms{process:012}{number:07}A"),
             ports: Ports::free(number),
-            guarded: users.map(|users| Guarded { port: Ports::free(number + 600).client, users }),
+            doors: doors.clone(),
+            ports_of_doors: (1..=doors.count())
+                .map(|door| Ports::free(number + 600 * door).client)
+                .collect(),
             java: None,
             guard: Guard::over(&directory),
             directory,
@@ -201,14 +225,13 @@ impl Broker {
     /// Writes the properties and makes the data directory one that Kafka accepts.
     fn format(&self, lib: &Path) -> Result<(), String> {
         let mut properties = server_properties(self.ports, &self.directory.join("data"));
-        if let Some(guarded) = &self.guarded {
-            properties.push_str(&guarded_properties(self.ports, guarded));
-        }
+        properties.push_str(&self.properties_of_doors());
         fs::write(self.properties(), properties).expect("the broker's directory is writable");
         let output = java(lib, "128m")
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", &self.cluster_id])
             .arg("--config")
             .arg(self.properties())
+            .args(self.doors.format_arguments())
             .output()
             .expect("`java` is on the path (`tests/run.sh setup` installs it)");
         if output.status.success() {
@@ -216,6 +239,23 @@ impl Broker {
         }
         let said = [output.stdout, output.stderr].concat();
         Err(format!("formatting: {}", String::from_utf8_lossy(&said)))
+    }
+
+    /// A later line takes the place of an earlier one of the same name.
+    fn properties_of_doors(&self) -> String {
+        let Ports { client, controller } = self.ports;
+        let doors = self.doors.listeners();
+        let (mut addresses, mut protocols) = (String::new(), String::new());
+        for ((name, protocol), port) in doors.iter().zip(&self.ports_of_doors) {
+            addresses.extend([",", name, "://127.0.0.1:", &port.to_string()]);
+            protocols.extend([",", name, ":", protocol]);
+        }
+        format!(
+            "listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{addresses}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{addresses}
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
+"
+        ) + &self.doors.settings()
     }
 
     fn launch(&mut self, lib: &Path) {
@@ -386,16 +426,13 @@ pub(crate) fn kafka_jars() -> PathBuf {
 }
 
 fn server_properties(ports: Ports, data: &Path) -> String {
-    let Ports { client, controller } = ports;
+    let controller = ports.controller;
     let data = data.display();
     format!(
         "process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:{controller}
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
 log.dirs={data}
 auto.create.topics.enable=false
 # One broker carries every replica, and small internal topics load quickly.
@@ -422,23 +459,75 @@ transaction.abort.timed.out.transaction.cleanup.interval.ms=500
     )
 }
 
-/// A later line takes the place of an earlier one of the same name.
-fn guarded_properties(ports: Ports, Guarded { port, users }: &Guarded) -> String {
-    let client = ports.client;
-    let controller = ports.controller;
-    let users: Vec<_> = users.iter().map(|user| format!("user_{user}={PASSWORD}")).collect();
-    let users = users.join(" ");
-    format!(
-        "listeners=PLAINTEXT://127.0.0.1:{client},GUARDED://127.0.0.1:{port},\
-         CONTROLLER://127.0.0.1:{controller}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client},GUARDED://127.0.0.1:{port}
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,GUARDED:SASL_PLAINTEXT
-sasl.enabled.mechanisms=PLAIN
+impl Doors {
+    fn count(&self) -> u32 {
+        match self {
+            Self::None => 0,
+            Self::Guarded(_) => 1,
+            Self::Tls(_) => TLS_DOORS.len() as u32,
+        }
+    }
+
+    /// Name and protocol of each listener.
+    fn listeners(&self) -> Vec<(String, &'static str)> {
+        match self {
+            Self::None => Vec::new(),
+            Self::Guarded(_) => vec![("GUARDED".to_owned(), "SASL_PLAINTEXT")],
+            Self::Tls(_) => {
+                let protocols = ["SASL_SSL", "SSL", "SSL"];
+                TLS_DOORS.map(str::to_uppercase).into_iter().zip(protocols).collect()
+            }
+        }
+    }
+
+    /// What only they need.
+    fn settings(&self) -> String {
+        match self {
+            Self::None => String::new(),
+            Self::Guarded(users) => {
+                let users: Vec<_> =
+                    users.iter().map(|user| format!("user_{user}={PASSWORD}")).collect();
+                let users = users.join(" ");
+                format!(
+                    "sasl.enabled.mechanisms=PLAIN
 listener.name.guarded.plain.sasl.jaas.config=\
          org.apache.kafka.common.security.plain.PlainLoginModule required {users};
 authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 # Who needs not say who they are: the broker itself, and the tests.
 super.users=User:ANONYMOUS
 "
-    )
+                )
+            }
+            Self::Tls(stores) => {
+                let mut settings = "sasl.enabled.mechanisms=SCRAM-SHA-512
+listener.name.trusted.scram-sha-512.sasl.jaas.config=\
+         org.apache.kafka.common.security.scram.ScramLoginModule required;
+"
+                .to_owned();
+                settings.extend(TLS_DOORS.map(|door| {
+                    let store = stores.join(format!("{door}.p12"));
+                    let store = store.display();
+                    format!(
+                        "listener.name.{door}.ssl.keystore.type=PKCS12
+listener.name.{door}.ssl.keystore.location={store}
+listener.name.{door}.ssl.keystore.password={PASSWORD}
+listener.name.{door}.ssl.key.password={PASSWORD}
+"
+                    )
+                }));
+                settings
+            }
+        }
+    }
+
+    /// What the data directory must hold from the first.
+    fn format_arguments(&self) -> Vec<String> {
+        match self {
+            Self::Tls(_) => {
+                let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
+                vec!["--add-scram".to_owned(), user]
+            }
+            Self::None | Self::Guarded(_) => Vec::new(),
+        }
+    }
 }

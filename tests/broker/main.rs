@@ -16,6 +16,7 @@ mod kafka;
 mod kafka_contract;
 mod policies;
 mod takeover;
+mod tls;
 
 use std::time::Duration;
 

@@ -2,8 +2,8 @@
 
 use std::ffi::{CStr, c_char, c_int, c_void};
 use std::ptr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka_sys as rd;
@@ -27,9 +27,8 @@ pub(in crate::kafka) enum Kind {
 #[derive(Debug)]
 pub(in crate::kafka) struct Handle {
     rk: *mut rd::rd_kafka_t,
-    /// Set when a partition that is fetched was not found; the library has a pointer to it.
-    is_missing: Arc<AtomicBool>,
-    /// The library has a pointer to these, too.
+    /// The library has pointers to these.
+    told: Arc<Told>,
     heartbeats: Arc<Heartbeats>,
 }
 
@@ -44,9 +43,9 @@ impl Handle {
         kind: Kind,
         properties: &[(String, String)],
     ) -> Result<Arc<Self>, LogError> {
-        let is_missing = Arc::new(AtomicBool::new(false));
+        let told = Arc::new(Told::default());
         let heartbeats = Arc::new(Heartbeats::default());
-        let conf = configure(properties, &is_missing)?;
+        let conf = configure(properties, &told)?;
         if kind == Kind::Member {
             // SAFETY: the configuration is ours; the owner of the instance holds the counts.
             unsafe { heartbeats::count(conf, &heartbeats) };
@@ -64,7 +63,7 @@ impl Handle {
             unsafe { rd::rd_kafka_conf_destroy(conf) };
             return Err(LogError::Fatal(buffer_text(&text)));
         }
-        Ok(Arc::new(Self { rk, is_missing, heartbeats }))
+        Ok(Arc::new(Self { rk, told, heartbeats }))
     }
 
     /// The instance itself, valid as long as this owner.
@@ -90,7 +89,13 @@ impl Handle {
     ///
     /// It says which only in words, and to nobody who takes messages in batches.
     pub(in crate::kafka) fn take_missing(&self) -> bool {
-        self.is_missing.swap(false, Ordering::Relaxed)
+        self.told.is_missing.swap(false, Ordering::Relaxed)
+    }
+
+    /// Why no connection comes about, if it is because one side does not trust the other. The
+    /// library goes on trying, and says it only in its log.
+    pub(in crate::kafka) fn distrust(&self) -> Option<String> {
+        self.told.distrust.lock().expect("no panic while held").clone()
     }
 
     /// The oldest offset and the high watermark. Asks the broker.
@@ -169,15 +174,15 @@ fn buffer_text(buffer: &[c_char]) -> String {
 /// Makes a configuration; it is the caller's to free or to hand over.
 fn configure(
     properties: &[(String, String)],
-    is_missing: &Arc<AtomicBool>,
+    told: &Arc<Told>,
 ) -> Result<*mut rd::rd_kafka_conf_t, LogError> {
     // SAFETY: makes a configuration that is ours; the callbacks are functions of this crate, and
-    // the flag lives as long as the instance. The events are those that are polled for.
+    // what they note lives as long as the instance. The events are those that are polled for.
     let conf = unsafe {
         let conf = rd::rd_kafka_conf_new();
         rd::rd_kafka_conf_set_log_cb(conf, Some(on_log));
         rd::rd_kafka_conf_set_error_cb(conf, Some(on_error));
-        rd::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(is_missing).cast_mut().cast());
+        rd::rd_kafka_conf_set_opaque(conf, Arc::as_ptr(told).cast_mut().cast());
         let events = rd::RD_KAFKA_EVENT_DR | rd::RD_KAFKA_EVENT_REBALANCE;
         rd::rd_kafka_conf_set_events(conf, events | rd::RD_KAFKA_EVENT_ERROR);
         conf
@@ -218,15 +223,41 @@ fn set_property(conf: *mut rd::rd_kafka_conf_t, name: &str, value: &str) -> Resu
     }
 }
 
+/// What an instance has said by the way.
+#[derive(Debug, Default)]
+struct Told {
+    /// Whether a partition that is fetched was not found.
+    is_missing: AtomicBool,
+    /// The last connection that failed for want of trust.
+    distrust: Mutex<Option<String>>,
+}
+
+impl Told {
+    /// Notes a failed connection. The text begins with the thread and the broker.
+    fn note_failure(&self, text: &str) {
+        if let Some(at) = DISTRUST.iter().find_map(|mark| text.find(mark)) {
+            let why = Some(text[at..].to_owned());
+            *self.distrust.lock().expect("no panic while held") = why;
+        }
+    }
+}
+
+/// How the library begins to say that it does not trust a broker, or the broker not it.
+const DISTRUST: [&str; 2] = ["SSL handshake failed", "SASL authentication error"];
+
 /// Takes the library's log lines over.
 unsafe extern "C" fn on_log(
-    _rk: *const rd::rd_kafka_t,
+    rk: *const rd::rd_kafka_t,
     level: i32,
     facility: *const c_char,
     text: *const c_char,
 ) {
     // SAFETY: the library passes strings that end in zero, or null.
     let (facility, text) = unsafe { (text_of(facility), text_of(text)) };
+    if facility == "FAIL" && !rk.is_null() {
+        // SAFETY: the instance lives; the pointer is that of `configure`, to what its owner holds.
+        unsafe { &*rd::rd_kafka_opaque(rk).cast_const().cast::<Told>() }.note_failure(&text);
+    }
     if level <= SYSLOG_WARNING {
         tracing::warn!(target: "millstream::kafka", facility, "{text}");
     } else {
@@ -244,10 +275,10 @@ unsafe extern "C" fn on_error(
     opaque: *mut c_void,
 ) {
     // SAFETY: the library passes a string that ends in zero, or null; the pointer is that of
-    // `configure`, whose flag the instance's owner holds.
-    let (text, is_missing) = unsafe { (text_of(text), &*opaque.cast_const().cast::<AtomicBool>()) };
+    // `configure`, to what the instance's owner holds.
+    let (text, told) = unsafe { (text_of(text), &*opaque.cast_const().cast::<Told>()) };
     tracing::warn!(target: "millstream::kafka", code, "{text}");
-    is_missing.fetch_or(NOT_FOUND.contains(&code), Ordering::Relaxed);
+    told.is_missing.fetch_or(NOT_FOUND.contains(&code), Ordering::Relaxed);
 }
 
 const NOT_FOUND: &[Code] = &[
