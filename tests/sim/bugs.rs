@@ -203,16 +203,39 @@ fn every_bug_is_caught() {
     std::fs::write(DOC, blessed).expect("the page can be written");
 }
 
+/// Whether a check may fail though results stay right: the transaction of a late writer that no one
+/// fences may be open before what the owner has committed, until it is aborted.
+fn is_harmless(bug: SeededBug, check: Check) -> bool {
+    matches!(bug, SeededBug::LastOwnerUntold | SeededBug::FenceSkipped) && check == Disk
+}
+
 /// These make at most something go on later: correct results must not hang on them.
 #[test]
 fn what_must_be_borne_is_borne() {
     let Range { start, end } = seeds();
-    let seeds = start..start + (end - start).div_ceil(10);
-    for bug in SeededBug::BORNE {
-        for (name, pipeline) in [COUNT, COUNT_ONCE] {
-            if let Err(failure) = pipeline().bug(*bug).run(seeds.clone()) {
-                panic!("{bug:?}, {name}: {failure}");
+    for seed in start..start + (end - start).div_ceil(10) {
+        for (bug, (name, pipeline)) in
+            SeededBug::BORNE.iter().flat_map(|bug| [(*bug, COUNT), (*bug, COUNT_ONCE)])
+        {
+            match pipeline().bug(bug).run(seed..seed + 1) {
+                Err(failure) if !is_harmless(bug, failure.check()) => {
+                    panic!("{bug:?}, {name}: {failure}")
+                }
+                _ => {}
             }
+        }
+    }
+}
+
+/// Else it would not be the bug that is caught where only one kind of fault strikes.
+#[test]
+fn one_kind_of_fault_alone_is_survived() {
+    let Range { start, end } = seeds();
+    let seeds = start..start + (end - start).div_ceil(5);
+    let alone = [COUNT_KILLED, COUNT_EXPELLED, COUNT_UNKNOWN, COUNT_ONCE_FROZEN, STATELESS_KILLED];
+    for (name, pipeline) in alone {
+        if let Err(failure) = pipeline().run(seeds.clone()) {
+            panic!("{name}: {failure}");
         }
     }
 }
