@@ -271,8 +271,15 @@ stage_conformance() {
 
 stage_broker() {
   [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
-  # What passed is shown, too: it tells how long recoveries took.
-  step cargo test --no-fail-fast --test broker -- --show-output
+  step cargo test --no-run --test broker
+  # What passed is shown, too: it tells how long recoveries took. Those tests wait most of the
+  # time, one after the other, so the others run beside them.
+  local log=$CACHE/logs/chaos.log chaos
+  cargo test --no-fail-fast --test broker -- --show-output chaos:: >"$log" 2>&1 &
+  chaos=$!
+  step cargo test --no-fail-fast --test broker -- --show-output --skip chaos::
+  wait "$chaos" || complain "exit code $? of the tests that kill processes"
+  cat "$log"
 }
 
 # Builds from the packed files alone, without default features, so that no C is compiled again.

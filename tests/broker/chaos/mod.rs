@@ -70,14 +70,18 @@ fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
     world
 }
 
-/// Kills processes, at last two of three at once, and starts them anew, with or without their
+/// Who is killed at once, round by round.
+const VICTIMS: [&[usize]; 9] =
+    [&[1], &[2], &[0, 1], &[0], &[1, 2], &[0, 1, 2], &[2], &[0, 2], &[1]];
+
+/// Kills processes, at times all of them at once, and starts them anew, with or without their
 /// state.
 fn kill_repeatedly(name: &str, guarantee: Guarantee, keeps_state: bool) {
     const MACHINES: [&str; 3] = ["1", "2", "3"];
     let _alone = alone();
     let mut world = three(name, guarantee, CooperativeSticky);
     let mut running = ["a", "b", "c"].map(str::to_owned);
-    for (round, victims) in [&[1][..], &[2], &[0, 1]].into_iter().enumerate() {
+    for (round, victims) in VICTIMS.into_iter().enumerate() {
         let gone: Vec<_> = victims.iter().map(|victim| world.kill_9(&running[*victim])).collect();
         for victim in victims {
             if !keeps_state {
