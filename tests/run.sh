@@ -277,7 +277,7 @@ stage_broker() {
   local log=$CACHE/logs/chaos.log chaos
   cargo test --no-fail-fast --test broker -- --show-output chaos:: >"$log" 2>&1 &
   chaos=$!
-  step cargo test --no-fail-fast --test broker -- --show-output --skip chaos::
+  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 --skip chaos::
   wait "$chaos" || complain "exit code $? of the tests that kill processes"
   cat "$log"
 }
