@@ -293,10 +293,11 @@ impl ConfigBuilder {
         check_amounts(&config, &mut problems);
         check_times(&config, &mut problems);
         config.security.check(&mut problems);
+        let secured: Vec<_> = config.security.properties().into_iter().map(|p| p.0).collect();
         config
             .client_properties
             .keys()
-            .for_each(|property| check_property(property, &config.security, &mut problems));
+            .for_each(|property| check_property(property, &secured, &mut problems));
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
     }
 }
@@ -364,7 +365,8 @@ fn check_times(config: &Config, problems: &mut Vec<ConfigError>) {
     }
 }
 
-fn check_property(property: &str, security: &Security, problems: &mut Vec<ConfigError>) {
+/// `secured` are the properties that `security` stands for.
+fn check_property(property: &str, secured: &[&str], problems: &mut Vec<ConfigError>) {
     const OWNED: &[(&str, &str)] = &[
         ("bootstrap.servers", "use the second argument of `Config::builder`"),
         ("group.id", "it is the application's id"),
@@ -382,8 +384,7 @@ fn check_property(property: &str, security: &Security, problems: &mut Vec<Config
         ("partition.assignment.strategy", "use `group_protocol`"),
         ("plugin.library.paths", "millstream loads no foreign code by a setting"),
     ];
-    let secured = security.properties();
-    let secured = secured.iter().map(|(name, _)| (*name, "`security` says it already"));
+    let secured = secured.iter().map(|name| (*name, "`security` says it already"));
     let mut owned = OWNED.iter().copied().chain(secured);
     if let Some((_, fix)) = owned.find(|(name, _)| *name == property) {
         problems.push(ConfigError::OwnedProperty { property: property.into(), fix });

@@ -278,13 +278,17 @@ impl Worker {
         let Some(task) = self.tasks.get(&id) else { return };
         if task.is_dirty() || self.committer.has_prepared(id) {
             self.closing.insert(id);
-            self.committer.reset();
-            self.lose_all();
-            return self.committer.ensure_producer(&mut *self.client);
+            return self.start_over();
         }
         self.closing.remove(&id);
         let backend = self.remove(id);
         self.report(Report::Closed { task: id, backend });
+    }
+
+    /// Gives up all that is under way, and closes every task without a commit.
+    fn start_over(&mut self) {
+        self.abandon_all();
+        self.committer.ensure_producer(&mut *self.client);
     }
 
     /// Closes every task without a commit, to be started again, here or elsewhere.

@@ -254,12 +254,7 @@ impl Task {
 
     fn load(&mut self, outbox: &mut Outbox, index: usize) -> Result<()> {
         let environment = Arc::as_ref(&self.environment);
-        let mut collector = TaskOutbox {
-            outbox,
-            targets: &mut self.targets,
-            environment,
-            partition: self.id.partition,
-        };
+        let mut collector = TaskOutbox::new(outbox, &mut self.targets, environment, self.id);
         let (is_dirty, refused) = (&mut self.is_dirty, &mut self.refused);
         self.queues[index].load(&mut |partition, undecodable| {
             *is_dirty = true;
@@ -277,12 +272,7 @@ impl Task {
         self.stream_time = self.stream_time.max(timestamp);
         self.is_dirty = true;
         let environment = Arc::as_ref(&self.environment);
-        let mut collector = TaskOutbox {
-            outbox,
-            targets: &mut self.targets,
-            environment,
-            partition: self.id.partition,
-        };
+        let mut collector = TaskOutbox::new(outbox, &mut self.targets, environment, self.id);
         let PartitionQueue { source, headers, name, .. } = queue;
         let origin = Origin { topic: &name.topic, partition: name.partition, offset };
         let mut cx = Cx {
@@ -344,12 +334,7 @@ impl Task {
         run: impl FnOnce(&mut Cx<'_>) -> Result<()>,
     ) -> Result<()> {
         let environment = Arc::as_ref(&self.environment);
-        let mut collector = TaskOutbox {
-            outbox,
-            targets: &mut self.targets,
-            environment,
-            partition: self.id.partition,
-        };
+        let mut collector = TaskOutbox::new(outbox, &mut self.targets, environment, self.id);
         self.headers.clear();
         let mut cx = Cx {
             collector: &mut collector,

@@ -17,6 +17,7 @@ use crate::log::{OpenBatch, PartitionId, partition_for_key};
 use crate::operator::push::{Collector, OutRecord, SinkTarget};
 use crate::task::environment::TaskEnvironment;
 use crate::task::meters::Written;
+use crate::topology::TaskId;
 
 /// A batch is closed before it grows beyond this, well below the default `max.message.bytes`.
 const BATCH_BYTES_MAX: usize = 768 * 1024;
@@ -180,14 +181,24 @@ impl Target {
 
 /// The outbox as one task's operators see it.
 pub(crate) struct TaskOutbox<'a> {
-    pub(crate) outbox: &'a mut Outbox,
-    pub(crate) targets: &'a mut Targets,
-    pub(crate) environment: &'a TaskEnvironment,
+    outbox: &'a mut Outbox,
+    targets: &'a mut Targets,
+    environment: &'a TaskEnvironment,
     /// The task's partition: where records without a key go, modulo the topic's count.
-    pub(crate) partition: u32,
+    partition: u32,
 }
 
-impl TaskOutbox<'_> {
+impl<'a> TaskOutbox<'a> {
+    #[inline]
+    pub(crate) fn new(
+        outbox: &'a mut Outbox,
+        targets: &'a mut Targets,
+        environment: &'a TaskEnvironment,
+        task: TaskId,
+    ) -> Self {
+        Self { outbox, targets, environment, partition: task.partition }
+    }
+
     fn append_at(&mut self, index: usize, record: OutRecord<'_>) -> Result<()> {
         let target = &mut self.targets.targets[index];
         if let Some(size) = beyond(target.limit, &record) {

@@ -3,14 +3,12 @@
 //! One application per right, each with a principal of its own that has all rights but that one;
 //! and one that has them all. They run side by side on one broker.
 
-#![expect(clippy::disallowed_methods, reason = "a broker and a JVM are waited for in real time")]
-
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream::kafka::KafkaLog;
 use millstream::log::{CommittedOffset, Log, TopicPartition};
@@ -21,7 +19,7 @@ use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::kafka::{Broker, PASSWORD, kafka_jars};
-use crate::{client, send};
+use crate::{client, send, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const WORDS: i64 = 20;
@@ -105,7 +103,7 @@ impl World {
     fn run(&self, name: &str) -> Result<(), String> {
         for life in ["first", "second"] {
             let app = self.start(name, life)?;
-            let ran = wait_until(|| app.error().is_some() || self.is_done(&app, name));
+            let ran = wait_until(PATIENCE, || app.error().is_some() || self.is_done(&app, name));
             let closed = app.close(PATIENCE);
             match app.error() {
                 Some(error) => return Err(error.to_string()),
@@ -158,17 +156,6 @@ impl Drop for World {
     fn drop(&mut self) {
         drop(std::fs::remove_dir_all(&self.state));
     }
-}
-
-fn wait_until(holds: impl Fn() -> bool) -> bool {
-    let deadline = Instant::now() + PATIENCE;
-    while Instant::now() < deadline {
-        if holds() {
-            return true;
-        }
-        thread::sleep(Duration::from_millis(100));
-    }
-    false
 }
 
 #[test]
@@ -262,10 +249,13 @@ fn assert_a_right_that_is_withdrawn_is_missed(world: &World, user: &str) {
     };
     let right = world.rights(user).into_iter().find(is_wanted).expect("it is listed");
     let app = world.start(user, "third").expect("it starts");
-    assert!(wait_until(|| world.is_done(&app, user)), "{:?}", app.error());
+    assert!(wait_until(PATIENCE, || world.is_done(&app, user)), "{:?}", app.error());
     kafka_acls(&world.broker, std::iter::once(withdraw(user, &right)));
     world.send_words();
-    assert!(wait_until(|| app.error().is_some()), "the application goes on without `{right}`");
+    assert!(
+        wait_until(PATIENCE, || app.error().is_some()),
+        "the application goes on without `{right}`"
+    );
     let error = app.error().expect("it was just seen").to_string();
     assert!(error.contains(&format!("`{right}`")), "{error}");
     assert!(app.close(PATIENCE));

@@ -18,7 +18,8 @@ mod policies;
 mod takeover;
 mod tls;
 
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -46,6 +47,19 @@ fn an_acknowledged_record_survives_a_killed_broker() {
     broker.kill_9();
     broker.restart();
     assert_eq!(first_record(&broker, "durable", 0), ("key".into(), "value".into()));
+}
+
+/// Whether it holds before that much time is over.
+#[expect(clippy::disallowed_methods, reason = "a broker is waited for in real time")]
+fn wait_until(patience: Duration, holds: impl Fn() -> bool) -> bool {
+    let deadline = Instant::now() + patience;
+    while Instant::now() < deadline {
+        if holds() {
+            return true;
+        }
+        thread::sleep(Duration::from_millis(100));
+    }
+    false
 }
 
 fn client(broker: &Broker) -> ClientConfig {

@@ -2,18 +2,16 @@
 //!
 //! One broker with three certificates: one that holds, one that has expired, one of another host.
 
-#![expect(clippy::disallowed_methods, reason = "a broker is waited for in real time")]
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use millstream::{App, Config, Sasl, Security, StreamsBuilder, Tls, Topic, Topology};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
 use crate::kafka::{Broker, PASSWORD, TLS_DOORS, USER};
-use crate::{client, send};
+use crate::{client, send, wait_until};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 const WORDS: i64 = 20;
@@ -152,15 +150,12 @@ fn counts_to_the_end(broker: &Broker, state: &Path, security: Security) {
         .set("isolation.level", "read_committed")
         .create()
         .expect("these settings make a consumer");
-    let deadline = Instant::now() + PATIENCE;
     let written = || {
         let ends = reader.fetch_watermarks("counts", 0, PATIENCE);
         ends.expect("the broker answers").1
     };
-    while written() == 0 {
-        assert!(app.error().is_none() && Instant::now() < deadline, "{:?}", app.error());
-        thread::sleep(Duration::from_millis(50));
-    }
+    let has_ended = wait_until(PATIENCE, || app.error().is_some() || written() > 0);
+    assert!(has_ended && app.error().is_none(), "{:?}", app.error());
     assert!(app.close(PATIENCE), "it closes");
     assert!(app.error().is_none(), "{:?}", app.error());
 }

@@ -42,9 +42,7 @@ impl Worker {
             "the group has not heard of this process for a session: tasks start again"
         );
         self.meters.late_sends.increment(sending as u64);
-        self.committer.reset();
-        self.lose_all();
-        self.committer.ensure_producer(&mut *self.client);
+        self.start_over();
     }
 
     /// What changes that no commit carries yet take in memory, roughly.

@@ -22,12 +22,7 @@ impl Task {
         let mut failures = std::mem::take(&mut self.failures);
         failures.dedup_by_key(|failure| failure.node);
         let environment = Arc::as_ref(&self.environment);
-        let mut collector = TaskOutbox {
-            outbox,
-            targets: &mut self.targets,
-            environment,
-            partition: self.id.partition,
-        };
+        let mut collector = TaskOutbox::new(outbox, &mut self.targets, environment, self.id);
         let queue = &self.queues[index];
         for failure in failures {
             let policies = &environment.policies;
