@@ -217,7 +217,6 @@ impl Task {
     /// The queue whose head has the smallest timestamp, if the task may go on now.
     fn next_queue(&mut self, outbox: &mut Outbox, now: Now) -> Result<Option<usize>> {
         let mut next: Option<(Timestamp, usize)> = None;
-        let mut waits = false;
         for index in 0..self.queues.len() {
             if self.queues[index].head().is_none() {
                 self.load(outbox, index)?;
@@ -226,22 +225,25 @@ impl Task {
                 Some(time) if next.is_none_or(|(least, _)| time < least) => {
                     next = Some((time, index));
                 }
-                Some(_) => {}
-                None => waits |= self.must_wait_for(index, now),
+                _ => {}
             }
         }
-        Ok(next.filter(|_| !waits).map(|(_, index)| index))
+        Ok(next.filter(|_| !self.must_wait(now)).map(|(_, index)| index))
     }
 
-    /// Whether records of an empty partition may still come before those of the others.
-    /// One that has been idle for long enough is not waited for again before it has had a record.
-    fn must_wait_for(&mut self, index: usize, now: Now) -> bool {
+    /// Whether records of an empty partition may still come before those that wait.
+    ///
+    /// A partition is idle from when something first waits for it: one that ran empty long before
+    /// may have had records since that only have not been fetched yet. One that has been idle for
+    /// long enough is not waited for again before it has had a record.
+    fn must_wait(&mut self, now: Now) -> bool {
         let Some(max_idle) = self.environment.max_task_idle else { return false };
-        let queue = &mut self.queues[index];
-        if !queue.is_drained() {
-            return true;
+        let mut waits = false;
+        for queue in self.queues.iter_mut().filter(|queue| queue.head().is_none()) {
+            waits |= !queue.is_drained()
+                || now.instant.since(*queue.idle_since.get_or_insert(now.instant)) < max_idle;
         }
-        now.instant.since(*queue.idle_since.get_or_insert(now.instant)) < max_idle
+        waits
     }
 
     /// When the task goes on with what it has, if it waits for an idle partition.

@@ -477,3 +477,20 @@ fn an_idle_partition_is_waited_for_once() {
     driver.advance(ms(100)).expect("it runs");
     assert_eq!(drain(&mut driver, "out"), "x=5@35");
 }
+
+/// A partition that had run empty at a time when nothing waited for it counted as idle from then
+/// on, so that a record was joined without the row that both had waited for a broker to be sent.
+#[test]
+fn a_partition_is_idle_from_when_something_waits_for_it() {
+    let builder = StreamsBuilder::new();
+    stream(&builder).merge(&stream_of(&builder, "other")).to(&text("out"));
+    let config = Config::builder("test", "in-process").max_task_idle(Some(ms(100))).build();
+    let topology = builder.build().expect("a valid pipeline");
+    let mut driver = TopologyTestDriver::with_config(&topology, config.expect("valid settings"));
+    driver.advance(ms(1_000)).expect("it runs");
+    assert_eq!(pass(&mut driver, "a=1@10"), "", "nothing waited for the other partition before");
+    send(&mut driver, "other", "x=5@5");
+    assert_eq!(drain(&mut driver, "out"), "x=5@5");
+    driver.advance(ms(100)).expect("it runs");
+    assert_eq!(drain(&mut driver, "out"), "a=1@10");
+}
