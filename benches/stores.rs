@@ -8,7 +8,8 @@
 //! RocksDB's own threads flush and compact beside it.
 //!
 //! Run it with `cargo bench --no-default-features --features rocksdb --bench stores`; without the
-//! feature it measures stores that are kept in memory.
+//! feature it measures stores that are kept in memory, and with the feature `encryption` sealed
+//! ones.
 
 mod common;
 
@@ -28,7 +29,11 @@ const STEP: u64 = 618_033;
 const RECORDS_PER_COMMIT: u64 = 40_000;
 const VALUE: [u8; 86] = [b'v'; 86];
 const MIB: usize = 1024 * 1024;
-const BACKEND: &str = if cfg!(feature = "rocksdb") { "RocksDB" } else { "memory" };
+const BACKEND: &str = match () {
+    () if cfg!(feature = "encryption") => "sealed RocksDB",
+    () if cfg!(feature = "rocksdb") => "RocksDB",
+    () => "memory",
+};
 
 fn changes() -> Topic<u64, String> {
     Topic::plain("changes")

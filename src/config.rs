@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::error::{ConfigError, ConfigErrors};
 use crate::log::GroupProtocol;
-use crate::security::Security;
+use crate::security::{Security, StateEncryption};
 
 /// What a crash may do to results.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -111,6 +111,8 @@ pub struct Config {
     pub orphans: Orphans,
     /// See [`ConfigBuilder::security`].
     pub security: Security,
+    /// See [`ConfigBuilder::state_encryption`].
+    pub state_encryption: Option<StateEncryption>,
     /// Properties handed through to the Kafka client.
     pub client_properties: BTreeMap<String, String>,
 }
@@ -162,6 +164,7 @@ impl Config {
             changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
             orphans: Orphans::default(),
             security: Security::default(),
+            state_encryption: None,
             client_properties: BTreeMap::new(),
         };
         ConfigBuilder { config, commit_interval: None }
@@ -255,6 +258,9 @@ impl ConfigBuilder {
         /// How connections to the brokers are protected. Default: not at all. Kafka:
         /// `security.protocol`.
         security: Security = security;
+        /// Seals what the application leaves on disk. Default: not sealed. Needs the crate's
+        /// feature `encryption`.
+        state_encryption: StateEncryption = Some(state_encryption);
     }
 
     /// How often work is committed. Default: 100 ms exactly once, 1 s at least once.
@@ -293,12 +299,23 @@ impl ConfigBuilder {
         check_amounts(&config, &mut problems);
         check_times(&config, &mut problems);
         config.security.check(&mut problems);
+        check_encryption(&config, &mut problems);
         let secured: Vec<_> = config.security.properties().into_iter().map(|p| p.0).collect();
         config
             .client_properties
             .keys()
             .for_each(|property| check_property(property, &secured, &mut problems));
         if problems.is_empty() { Ok(config) } else { Err(ConfigErrors(problems)) }
+    }
+}
+
+fn check_encryption(config: &Config, problems: &mut Vec<ConfigError>) {
+    if config.state_encryption.is_some() && !cfg!(feature = "encryption") {
+        problems.push(ConfigError::Invalid {
+            setting: "state_encryption",
+            value: "a key".to_owned(),
+            fix: "build the crate with its feature `encryption`",
+        });
     }
 }
 
@@ -422,6 +439,7 @@ impl fmt::Debug for Config {
             .field("group_protocol", &self.group_protocol)
             .field("session_timeout", &self.session_timeout)
             .field("security", &self.security)
+            .field("state_encryption", &self.state_encryption)
             .field("client_properties", &shown)
             .finish_non_exhaustive()
     }

@@ -125,7 +125,7 @@ pub use processor::{
 };
 pub use record::{Change, Data, Headers, Record};
 pub use runtime::{App, AppBuilder, AppState, Ended, FailureAction, StateListener};
-pub use security::{Sasl, Security, Tls};
+pub use security::{Sasl, Security, StateEncryption, Tls};
 pub use serde::{Codec, Key, Value};
 pub use time::Timestamp;
 pub use topic::{OffsetReset, TimestampExtractor, Topic};

@@ -1,4 +1,5 @@
-//! How are connections to the brokers protected, and as whom does the application come?
+//! How are connections to the brokers protected, as whom does the application come, and how is what
+//! it leaves on disk sealed?
 //!
 //! # Invariants
 //!
@@ -6,8 +7,9 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use crate::error::ConfigError;
+use crate::error::{BoxError, ConfigError};
 
 /// How connections to the brokers are protected. Default: not at all.
 ///
@@ -228,6 +230,52 @@ struct Secret(String);
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")
+    }
+}
+
+/// Local state on disk is sealed with a key. Default: it is not.
+///
+/// Values of rows are sealed by XChaCha20-Poly1305, each together with its key, its store and its
+/// task, so that a value that was changed or put elsewhere is found out. The keys of rows and the
+/// names of stores stay readable, since rows are found and ordered by them. Changelogs are not
+/// sealed: they are in the brokers' care.
+///
+/// A directory keeps to one key. With another it is refused at the start; delete it, and state is
+/// restored from the changelogs.
+///
+/// ```
+/// use millstream::StateEncryption;
+///
+/// let encryption = StateEncryption::new(|| {
+///     // Ask a key service, or read a file that was mounted for this process alone.
+///     Ok([7; 32])
+/// });
+/// assert!(!format!("{encryption:?}").contains('7'));
+/// ```
+///
+/// It needs the crate's feature `encryption`; `Config::builder(..).build()` says so where it is
+/// missing.
+#[derive(Clone)]
+pub struct StateEncryption {
+    key: Arc<dyn Fn() -> Result<[u8; 32], BoxError> + Send + Sync>,
+}
+
+impl StateEncryption {
+    /// With the key that this gives, 32 bytes from a good source of randomness. It is called once
+    /// at each start of an application; if it fails, so does the start.
+    pub fn new(key: impl Fn() -> Result<[u8; 32], BoxError> + Send + Sync + 'static) -> Self {
+        Self { key: Arc::new(key) }
+    }
+
+    #[cfg_attr(not(feature = "encryption"), expect(dead_code, reason = "nothing is sealed"))]
+    pub(crate) fn key(&self) -> Result<[u8; 32], BoxError> {
+        (self.key)()
+    }
+}
+
+impl fmt::Debug for StateEncryption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("StateEncryption([redacted])")
     }
 }
 

@@ -19,7 +19,7 @@ use millstream::log::{
 use millstream::state::{MemoryBudget, StateDirectory};
 use millstream::testing::TopologyTestDriver;
 use millstream::time::{Clock, SystemClock};
-use millstream::{Config, Data, Timestamp, Topic, Topology};
+use millstream::{Config, Data, StateEncryption, Timestamp, Topic, Topology};
 use rustix::time::{ClockId, clock_gettime};
 
 /// About what arrives between two commits, 100 ms apart, at the speed that is aimed at.
@@ -48,11 +48,14 @@ impl Pipeline {
         Self::driven_by(TopologyTestDriver::new(topology))
     }
 
-    /// With a state directory below `scratch`: on disk if RocksDB is built in, else in memory.
+    /// With a state directory below `scratch`: on disk if RocksDB is built in, else in memory;
+    /// sealed if that can be.
     pub(crate) fn with_state(topology: &Topology, scratch: &Scratch, memory_bytes: usize) -> Self {
         let config = Config::builder("test", "in-process").memory_bytes(memory_bytes).build();
         let budget = MemoryBudget::new(memory_bytes);
-        let directory = StateDirectory::open_with(&scratch.fresh(), "test", "bench", budget);
+        let key = cfg!(feature = "encryption").then(|| StateEncryption::new(|| Ok([7; 32])));
+        let directory =
+            StateDirectory::open_with(&scratch.fresh(), "test", "bench", budget, key.as_ref());
         let driver = TopologyTestDriver::with_config(topology, config.expect("it is sound"));
         Self::driven_by(driver.state_directory(directory.expect("a new directory is free")))
     }

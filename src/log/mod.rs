@@ -251,7 +251,7 @@ pub enum End {
 }
 
 /// How an effect ended.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Outcome {
     /// It has happened.
     Done {
@@ -266,7 +266,7 @@ pub enum Outcome {
 }
 
 /// Why a write did not happen; each variant has another next step.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum WriteError {
     /// Someone newer owns the transactional id, or the member is not part of its group any more:
     /// close the tasks without a commit.

@@ -60,25 +60,29 @@ impl<K: Data, V: Data> Output<K, V> {
     }
 
     pub(crate) fn attach(&self, consumer: Arc<dyn Build<K, V>>) {
-        self.consumers.lock().expect("no panic while wiring").push(consumer);
+        self.consumers.lock().expect("no panic while held").push(consumer);
     }
 
     /// The edge to all consumers. The last one gets each record by move.
     pub(crate) fn build(&self, task: &mut TaskBuilder) -> Edge<K, V> {
-        let consumers = self.consumers.lock().expect("no panic while wiring");
-        let mut edges: Vec<_> = consumers.iter().map(|consumer| consumer.build(task)).collect();
+        let mut edges: Vec<_> =
+            self.consumers().iter().map(|consumer| consumer.build(task)).collect();
         if edges.len() == 1 { edges.remove(0) } else { Box::new(FanOut::new(edges)) }
     }
 
     /// Whether any consumer reads the old value of a change.
     pub(crate) fn wants_old(&self) -> bool {
-        let consumers = self.consumers.lock().expect("no panic while wiring");
-        consumers.iter().any(|consumer| consumer.wants_old())
+        self.consumers().iter().any(|consumer| consumer.wants_old())
     }
 
     /// Whether nothing consumes this output, so that results need not be made.
     pub(crate) fn is_unused(&self) -> bool {
-        self.consumers.lock().expect("no panic while wiring").is_empty()
+        self.consumers().is_empty()
+    }
+
+    /// A copy: building runs code of users, which may panic, and no lock is held then.
+    fn consumers(&self) -> Vec<Arc<dyn Build<K, V>>> {
+        self.consumers.lock().expect("no panic while held").clone()
     }
 }
 

@@ -342,7 +342,8 @@ impl<'a> Start<'a> {
         let cluster = self.ask("describe the cluster", Admin::cluster_id)?;
         let (root, id) = (&self.config.state_dir, &self.config.application_id);
         let budget = MemoryBudget::of(self.config);
-        let directory = match StateDirectory::open_with(root, id, &cluster, budget) {
+        let key = self.config.state_encryption.as_ref();
+        let directory = match StateDirectory::open_with(root, id, &cluster, budget, key) {
             Ok(directory) => directory,
             Err(error) => {
                 self.refuse(error);

@@ -3,7 +3,7 @@
 //! ```text
 //! <state_dir>/<application>/      mode 0700
 //!   lock                          held by the process that uses the directory; never deleted
-//!   stamp                         application, cluster, process id, format, stores, kinds
+//!   stamp                         application, cluster, process id, format, key, stores, kinds
 //!   tasks/0_3/                    the stores of one task
 //!   damaged/0_3/                  the last files of a task that could not be read
 //! ```
@@ -11,35 +11,39 @@
 //! # Invariants
 //!
 //! - One process at a time: the lock is the kernel's, so it ends with the process, however it ends.
-//! - A directory of another user, another application or another cluster is never written to.
+//! - A directory of another user, another application or another cluster, or sealed with another
+//!   key, is never written to.
 //! - Nothing outside of the directory is deleted, and within it only what lies below `tasks` and
 //!   `damaged`.
 
+mod private;
+mod sealing;
+mod stamp;
+
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{self, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use rustix::fs::{FlockOperation, flock};
+use private::{lock, own_directory};
+use sealing::Sealing;
+use stamp::{check_stamp, replace_stamp};
 
 use crate::config::is_topic_name;
+use crate::security::StateEncryption;
 use crate::state::backend::MemoryBackend;
+#[cfg(feature = "encryption")]
+use crate::state::backend::{RowCipher, SealedBackend};
 use crate::state::{Backend, MemoryBudget, StateError};
 use crate::time::{Timestamp, millis};
 use crate::topology::StoreSpec;
 
-/// The version of everything below the directory.
-const FORMAT: &str = "1";
 /// Headings of the stamp: the stores that lie here, and the kinds of all of them.
 const STORES: &str = "stores: ";
 const KINDS: &str = "kinds: ";
-const DIRECTORY_MODE: u32 = 0o700;
-const FILE_MODE: u32 = 0o600;
-/// Mode bits by which others than the owner could change state.
-const FOREIGN_WRITE: u32 = 0o022;
+const RANDOM: &str = "/dev/urandom";
 
 /// The local state of one process.
 #[derive(Debug)]
@@ -70,6 +74,9 @@ struct Disk {
     _lock: File,
     #[cfg(feature = "rocksdb")]
     caches: crate::state::backend::SharedCaches,
+    /// Seals what is written.
+    #[cfg(feature = "encryption")]
+    cipher: Option<std::sync::Arc<RowCipher>>,
 }
 
 impl std::fmt::Debug for Disk {
@@ -108,27 +115,31 @@ impl StateDirectory {
     /// [`StateError::Occupied`] if another process uses it, or if it is not this user's, this
     /// application's or this cluster's; [`StateError::Io`] if the disk refuses.
     pub fn open(root: &Path, application_id: &str, cluster_id: &str) -> Result<Self, StateError> {
-        Self::open_with(root, application_id, cluster_id, MemoryBudget::default())
+        Self::open_with(root, application_id, cluster_id, MemoryBudget::default(), None)
     }
 
-    /// As [`open`](Self::open), with a memory budget.
+    /// As [`open`](Self::open), with a memory budget, and sealed if there is a key.
     pub fn open_with(
         root: &Path,
         application_id: &str,
         cluster_id: &str,
         budget: MemoryBudget,
+        encryption: Option<&StateEncryption>,
     ) -> Result<Self, StateError> {
         assert!(is_topic_name(application_id), "settings have been checked");
         fs::create_dir_all(root).map_err(|error| at(root, error))?;
         let path = root.join(application_id);
         own_directory(&path)?;
         let lock = lock(&path)?;
-        let process_id = stamp(&path, application_id, cluster_id)?;
+        let key = Sealing::of(encryption)?;
+        let process_id = check_stamp(&path, application_id, cluster_id, &key.fingerprint)?;
         own_directory(&path.join("tasks"))?;
         let _ = budget;
         let disk = Disk {
             path,
             _lock: lock,
+            #[cfg(feature = "encryption")]
+            cipher: key.cipher,
             #[cfg(feature = "rocksdb")]
             caches: crate::state::backend::SharedCaches::new(budget),
         };
@@ -295,12 +306,41 @@ impl Disk {
             }
             opened => opened,
         };
-        let disk: Box<dyn Backend> = Box::new(opened?);
+        let disk = self.sealed(task, stores, Box::new(opened?))?;
         if stores.iter().all(|spec| !spec.in_memory) {
             return Ok(disk);
         }
         let in_memory = stores.iter().map(|spec| spec.in_memory).collect();
         Ok(Box::new(CompositeBackend::new(disk, in_memory)))
+    }
+}
+
+#[cfg(feature = "encryption")]
+impl Disk {
+    fn sealed(
+        &self,
+        task: &str,
+        stores: &[StoreSpec],
+        disk: Box<dyn Backend>,
+    ) -> Result<Box<dyn Backend>, StateError> {
+        let Some(cipher) = &self.cipher else { return Ok(disk) };
+        let names = stores.iter().map(|spec| format!("{task} {} {}", spec.kind.word(), spec.name));
+        let opening = random_bytes().map_err(|error| at(Path::new(RANDOM), error))?;
+        let (cipher, names) = (std::sync::Arc::clone(cipher), names.collect());
+        Ok(Box::new(SealedBackend::new(disk, cipher, names, opening)))
+    }
+}
+
+#[cfg(all(feature = "rocksdb", not(feature = "encryption")))]
+impl Disk {
+    #[expect(clippy::unused_self, clippy::unnecessary_wraps, reason = "as with a key")]
+    fn sealed(
+        &self,
+        _task: &str,
+        _stores: &[StoreSpec],
+        disk: Box<dyn Backend>,
+    ) -> Result<Box<dyn Backend>, StateError> {
+        Ok(disk)
     }
 }
 
@@ -312,119 +352,6 @@ impl Disk {
     }
 }
 
-/// Makes a directory this user's alone, or finds that it is.
-fn own_directory(path: &Path) -> Result<(), StateError> {
-    match DirBuilder::new().mode(DIRECTORY_MODE).create(path) {
-        Ok(()) => return set_mode(path, DIRECTORY_MODE),
-        Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
-        Err(error) => return Err(at(path, error)),
-    }
-    let metadata = fs::symlink_metadata(path).map_err(|error| at(path, error))?;
-    let refused = |why: &str| {
-        let path = path.display();
-        Err(StateError::Occupied(format!("the state directory `{path}` {why}")))
-    };
-    if metadata.is_symlink() {
-        return refused("is a symbolic link; name the directory that it points to");
-    }
-    if !metadata.is_dir() {
-        return refused("is no directory");
-    }
-    if metadata.uid() != rustix::process::geteuid().as_raw() {
-        return refused("belongs to another user; choose another `state_dir`");
-    }
-    if metadata.mode() & FOREIGN_WRITE != 0 {
-        return refused("can be written to by others; take that right from them (`chmod 700`)");
-    }
-    set_mode(path, DIRECTORY_MODE)
-}
-
-/// Takes the lock of an application's directory.
-fn lock(path: &Path) -> Result<File, StateError> {
-    let file = path.join("lock");
-    let lock = create_private(&file, false).map_err(|error| at(&file, error))?;
-    flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-        if error == rustix::io::Errno::WOULDBLOCK {
-            let path = path.display();
-            StateError::Occupied(format!(
-                "the state directory `{path}` is in use by another process; give each process of \
-                 the application on this machine a `state_dir` of its own"
-            ))
-        } else {
-            at(&file, io::Error::from(error))
-        }
-    })?;
-    Ok(lock)
-}
-
-/// Checks the stamp of a directory, or writes it; returns the process id.
-fn stamp(path: &Path, application: &str, cluster: &str) -> Result<String, StateError> {
-    let file = path.join("stamp");
-    let text = match fs::read_to_string(&file) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => {
-            return write_stamp(path, application, cluster).map_err(|error| at(&file, error));
-        }
-        Err(error) => return Err(at(&file, error)),
-    };
-    let field = |name: &str| {
-        let value = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-        value.ok_or_else(|| {
-            let path = path.display();
-            StateError::Corrupt(format!(
-                "`{path}/stamp` says no {name}; delete `{path}`, and state is restored from the \
-                 changelogs"
-            ))
-        })
-    };
-    for (name, expected) in [("format", FORMAT), ("application", application), ("cluster", cluster)]
-    {
-        let found = field(name)?;
-        if found != expected {
-            let path = path.display();
-            return Err(StateError::Occupied(format!(
-                "the state directory `{path}` is of {name} `{found}`, not of {name} `{expected}`; \
-                 choose another `state_dir`, or delete it if that state is not needed any more"
-            )));
-        }
-    }
-    field("process").map(str::to_owned)
-}
-
-fn write_stamp(path: &Path, application: &str, cluster: &str) -> io::Result<String> {
-    let process = random_id()?;
-    let text = format!(
-        "format: {FORMAT}\napplication: {application}\ncluster: {cluster}\nprocess: {process}\n"
-    );
-    replace_stamp(path, &text)?;
-    Ok(process)
-}
-
-/// Whole or not at all, whenever the machine dies.
-fn replace_stamp(path: &Path, text: &str) -> io::Result<()> {
-    let draft = path.join("stamp.draft");
-    let mut file = create_private(&draft, true)?;
-    file.write_all(text.as_bytes())?;
-    file.sync_all()?;
-    fs::rename(&draft, path.join("stamp"))?;
-    File::open(path)?.sync_all()
-}
-
-/// Creates, or opens, a file that only its owner may read.
-fn create_private(path: &Path, truncate: bool) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).truncate(truncate).mode(FILE_MODE);
-    options.custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32);
-    let file = options.open(path)?;
-    file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
-    Ok(file)
-}
-
-fn set_mode(path: &Path, mode: u32) -> Result<(), StateError> {
-    let set = fs::set_permissions(path, fs::Permissions::from_mode(mode));
-    set.map_err(|error| at(path, error))
-}
-
 fn remove_all(path: &Path) -> Result<(), StateError> {
     match fs::remove_dir_all(path) {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(at(path, error)),
@@ -434,9 +361,13 @@ fn remove_all(path: &Path) -> Result<(), StateError> {
 
 /// 128 random bits as hexadecimal digits.
 fn random_id() -> io::Result<String> {
+    Ok(format!("{:032x}", u128::from_be_bytes(random_bytes()?)))
+}
+
+fn random_bytes() -> io::Result<[u8; 16]> {
     let mut bytes = [0; 16];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(format!("{:032x}", u128::from_be_bytes(bytes)))
+    File::open(RANDOM)?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cold]

@@ -1,6 +1,9 @@
 //! Which bytes does a row have? Keys of changelogs and of backends, and stamped values.
 
+use std::time::Duration;
+
 use crate::time::Timestamp;
+use crate::topology::StoreKind;
 
 /// Bytes of the timestamp ahead of a row's value in a backend.
 const STAMP_BYTES: usize = 8;
@@ -121,6 +124,15 @@ pub(super) enum Layout {
 }
 
 impl Layout {
+    /// Of a store with a time, and how long its rows are kept.
+    pub(super) fn of(kind: StoreKind) -> Option<(Self, Duration)> {
+        match kind {
+            StoreKind::KeyValue => None,
+            StoreKind::Window { retention, .. } => Some((Self::Window, retention)),
+            StoreKind::Session { retention } => Some((Self::Session, retention)),
+        }
+    }
+
     pub(super) fn write_place(self, place: Place, out: &mut Vec<u8>) {
         out.extend_from_slice(&place.time.to_be_bytes());
         match self {
@@ -205,6 +217,23 @@ pub(super) fn split_time_key(bytes: &[u8]) -> Option<(&[u8], Place)> {
     let (time, rest) = rest.split_first_chunk::<8>()?;
     let (escaped, second) = split_ordered(rest)?;
     Some((escaped, Place { time: ordered(*time), second }))
+}
+
+/// The key that the changelog has for a row of a backend, and the row's time if it has one; `None`
+/// for what is no row.
+pub(crate) fn changelog_key(kind: StoreKind, row_key: &[u8]) -> Option<(Vec<u8>, Option<i64>)> {
+    let Some((layout, _)) = Layout::of(kind) else { return Some((row_key.to_vec(), None)) };
+    let (escaped, place) = split_row_key(row_key)?;
+    let mut key = Vec::new();
+    unescape(escaped, &mut key)?;
+    layout.write_place(place, &mut key);
+    Some((key, Some(place.time)))
+}
+
+/// Of a store with a time: the time in a changelog's key, and how long rows are kept behind it.
+pub(crate) fn changelog_time(kind: StoreKind, key: &[u8]) -> Option<(i64, Duration)> {
+    let (layout, retention) = Layout::of(kind)?;
+    Some((layout.split_place(key)?.1.time, retention))
 }
 
 /// Appends the key that was escaped; `None` if the bytes are none.

@@ -39,6 +39,7 @@ pub use backend::{
 pub(crate) use cache::{CacheCounts, SlotId};
 pub(crate) use directory::OpenStores;
 pub use directory::StateDirectory;
+pub(crate) use key_codec::{changelog_key, changelog_time};
 pub(crate) use key_value::KeyValueStore;
 pub use memory_budget::MemoryBudget;
 pub(crate) use memory_budget::{BytesLimit, DividedBytes};

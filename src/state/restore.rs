@@ -25,7 +25,7 @@ use crate::state::key_codec::{
 };
 use crate::state::{Backend, StateError, StoreIndex, WriteBatch};
 use crate::time::millis;
-use crate::topology::{StoreKind, StoreSpec};
+use crate::topology::StoreSpec;
 
 /// Bytes of rows that one store collects before they are loaded.
 const RUN_BYTES_MAX: usize = 32 * 1024 * 1024;
@@ -169,11 +169,7 @@ impl Restore {
 impl RestoringStore {
     fn new(store: StoreToRestore) -> Self {
         let StoreToRestore { index, spec, start, end } = store;
-        let timed = match spec.kind {
-            StoreKind::KeyValue => None,
-            StoreKind::Window { retention, .. } => Some((Layout::Window, retention)),
-            StoreKind::Session { retention } => Some((Layout::Session, retention)),
-        };
+        let timed = Layout::of(spec.kind);
         Self {
             index,
             name: spec.name.to_string(),

@@ -10,6 +10,7 @@ mod owners;
 mod port;
 mod process;
 mod random;
+mod stores;
 mod world;
 
 use std::collections::BTreeMap;
@@ -45,8 +46,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// The code is production's: turns, tasks, stores, commits, the group. One seed decides who turns
 /// next, when time passes and which faults strike, so a run can be had again by its seed. Beside
 /// the checks of the caller each run checks that committed offsets never go back, that nothing is
-/// on a disk that is not permanent in its changelog, that each key-value store equals its changelog
-/// in the end, and that after the last fault all input is drained.
+/// on a disk that is not permanent in its changelog, that each store equals its changelog in the
+/// end, and that after the last fault all input is drained.
 ///
 /// ```
 /// use millstream::testing::{Faults, Input, Simulation};

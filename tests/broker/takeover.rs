@@ -240,11 +240,12 @@ impl Run {
     /// First the topics that come from outside: what they lead to is in the others by then.
     fn wait_until_all_is_read(&self, mut failure: impl FnMut() -> Option<String>) {
         for topic in INPUTS.into_iter().chain(REPARTITIONS) {
+            let ends = self.ends(topic);
             self.wait_until(&format!("`{topic}` is not read"), || {
                 if let Some(failure) = failure() {
                     panic!("{}: {failure}", self.app);
                 }
-                self.is_read(topic)
+                self.is_read(topic, &ends)
             });
         }
     }
@@ -266,15 +267,21 @@ impl Run {
         committed.values().map(|(offset, _)| offset).sum()
     }
 
-    /// Whether what is committed lies behind every record of the topic.
-    fn is_read(&self, topic: &str) -> bool {
-        let (brokers, topic) = (self.broker.bootstrap(), format!("{}-{topic}", self.app));
+    /// The offset behind the last record of each partition that has any.
+    fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let mut ends = BTreeMap::new();
-        for (offset, record) in topics::records(&brokers, &topic) {
+        let topic = format!("{}-{topic}", self.app);
+        for (offset, record) in topics::records(&self.broker.bootstrap(), &topic) {
             let end = ends.entry(record.partition).or_insert(0);
             *end = offset.max(*end) + 1;
         }
-        let committed = topics::committed(&brokers, &self.app, &topic);
+        ends
+    }
+
+    /// Whether what is committed lies behind every record of the topic.
+    fn is_read(&self, topic: &str, ends: &BTreeMap<i32, i64>) -> bool {
+        let topic = format!("{}-{topic}", self.app);
+        let committed = topics::committed(&self.broker.bootstrap(), &self.app, &topic);
         ends.iter().all(|(partition, end)| {
             committed.get(partition).is_some_and(|(offset, _)| offset >= end)
         })

@@ -72,7 +72,7 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         SeededBug::TombstonesLost
         | SeededBug::ScanReversed
         | SeededBug::DeletionsIgnored
-        | SeededBug::RestoreKeepsDeleted => (&[SESSIONS], &[Output]),
+        | SeededBug::RestoreKeepsDeleted => (&[SESSIONS], &[Output, Stores]),
         SeededBug::TimesLost => (&[TIMER, COUNT], &[Stores]),
         SeededBug::SendEndTooFar
         | SeededBug::AnswersSwapped
@@ -94,9 +94,10 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         SeededBug::AnyMemberCommits => (&[COUNT_EXPELLED], &[Offsets, Purge, Output]),
         SeededBug::BatchesReordered => (&[COUNT, TIMER], &[Output, Stores]),
         SeededBug::UncommittedRead => (&[WINDOWS, COUNT], &[Output, Stores]),
-        SeededBug::CaughtUpEarly => (&[JOIN], &[Output]),
+        // What is passed over at the end of the input is never committed.
+        SeededBug::CaughtUpEarly => (&[JOIN], &[Output, Drained]),
         SeededBug::ReadingStops => (&[STATELESS_ONCE], &[Drained]),
-        SeededBug::CommittedThoughOpen => (&[JOIN, COUNT], &[Output]),
+        SeededBug::CommittedThoughOpen => (&[COUNT, JOIN], &[Output]),
         SeededBug::CommittedNothing | SeededBug::EndTooLittle | SeededBug::EndIsEarliest => {
             (&[COUNT], &[Offsets, Output])
         }

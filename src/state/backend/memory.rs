@@ -25,6 +25,16 @@ impl MemoryBackend {
         Self::default()
     }
 
+    /// The stores that it may hold rows of.
+    pub(crate) fn stores(&self) -> impl Iterator<Item = StoreIndex> + use<> {
+        (0..self.stores.len() as u32).map(StoreIndex)
+    }
+
+    /// Has of a store what another backend has.
+    pub(crate) fn copy_store(&mut self, index: StoreIndex, from: &Self) {
+        *self.store_mut(index) = from.store(index).cloned().unwrap_or_default();
+    }
+
     fn store(&self, index: StoreIndex) -> Option<&MemoryStore> {
         self.stores.get(index.0 as usize)
     }

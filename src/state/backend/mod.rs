@@ -5,6 +5,8 @@ mod composite;
 mod memory;
 #[cfg(feature = "rocksdb")]
 mod rocksdb;
+#[cfg(feature = "encryption")]
+mod sealed;
 
 use std::cell::RefCell;
 use std::ops::{Bound, ControlFlow};
@@ -16,6 +18,8 @@ pub use memory::MemoryBackend;
 pub(in crate::state) use memory::is_void;
 #[cfg(feature = "rocksdb")]
 pub(in crate::state) use rocksdb::{RocksBackend, SharedCaches};
+#[cfg(feature = "encryption")]
+pub(in crate::state) use sealed::{RowCipher, SealedBackend};
 
 /// Which store of a task: its place in the task's list of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -6,6 +6,8 @@ mod disk;
 mod key_value;
 mod key_value_model;
 mod restore;
+#[cfg(feature = "encryption")]
+mod sealed;
 mod timed;
 mod timed_model;
 

@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! - Of one partition, what is read arrives in its order.
-//! - Every effect ends at most once; what is reported as unknown has happened or never will.
+//! - Every effect ends with one outcome, which may be told twice; what is reported as unknown has
+//!   happened or never will.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -58,7 +59,14 @@ impl FaultyClient {
 
     fn hold_answer(&mut self, event: LogEvent) {
         let due = self.answers.back().map_or(Instant::default(), |(due, _)| *due);
-        self.answers.push_back((due.max(self.port.answered_at()), event));
+        let due = due.max(self.port.answered_at());
+        if let LogEvent::Ended { effect, outcome } = &event
+            && self.port.is_doubled()
+        {
+            let again = LogEvent::Ended { effect: *effect, outcome: outcome.clone() };
+            self.answers.push_back((due, again));
+        }
+        self.answers.push_back((due, event));
     }
 
     fn hold(&mut self, event: LogEvent) {

@@ -52,6 +52,19 @@ pub(super) struct Files {
     random: Random,
 }
 
+impl Files {
+    /// Takes some stores back to the last flush, each with its offset.
+    fn tear(&mut self) {
+        let stores = self.now.stores();
+        for store in stores {
+            if self.random.one_in(2) {
+                self.now.copy_store(store, &self.flushed);
+            }
+        }
+        self.flushed = self.now.clone();
+    }
+}
+
 impl fmt::Debug for Disk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Disk")
@@ -76,6 +89,7 @@ impl Disk {
             StateLoss::LastFlush => {
                 tasks.values_mut().for_each(|files| files.now = files.flushed.clone());
             }
+            StateLoss::Torn => tasks.values_mut().for_each(Files::tear),
             StateLoss::Everything => tasks.clear(),
         }
     }
@@ -148,6 +162,13 @@ struct Opened {
 }
 
 impl Opened {
+    fn may_read(&self) -> Result<(), StateError> {
+        if self.disk.port.read_fails() {
+            return Err(StateError::Io("a simulated failure to read".to_owned()));
+        }
+        Ok(())
+    }
+
     fn may_fail(&self, what: &str) -> Result<(), StateError> {
         if self.disk.port.disk_fails() {
             return Err(StateError::Io(format!("a simulated failure to {what}")));
@@ -158,6 +179,7 @@ impl Opened {
 
 impl Backend for Opened {
     fn get(&self, store: StoreIndex, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
+        self.may_read()?;
         self.disk.with(&self.task, |files| files.now.get(store, key, value))
     }
 
@@ -168,6 +190,7 @@ impl Backend for Opened {
         direction: Direction,
         visit: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
     ) -> Result<(), StateError> {
+        self.may_read()?;
         // A visitor may look into the same store, so it is not shown the rows under the lock.
         let mut rows = Vec::new();
         self.disk.with(&self.task, |files| {

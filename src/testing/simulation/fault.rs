@@ -36,7 +36,7 @@ pub enum FaultKind {
     Freeze,
     /// An effect ends as unknown: it has happened, or it has not.
     UnknownOutcome,
-    /// The ends of effects are reported late.
+    /// The ends of effects are reported late, and some of them twice.
     LateAnswers,
     /// The log does not answer a process for a while.
     Unavailable,
@@ -44,11 +44,13 @@ pub enum FaultKind {
     SlowReads,
     /// Time jumps.
     ClockJump,
-    /// The disk refuses an operation.
+    /// The disk refuses an operation, or, as a full one, many in a row.
     DiskFailure,
+    /// User code panics in the middle of a record, where it reads a store.
+    Panic,
 }
 
-const ALL: [FaultKind; 11] = [
+const ALL: [FaultKind; 12] = [
     FaultKind::Kill,
     FaultKind::Stop,
     FaultKind::Join,
@@ -60,6 +62,7 @@ const ALL: [FaultKind; 11] = [
     FaultKind::SlowReads,
     FaultKind::ClockJump,
     FaultKind::DiskFailure,
+    FaultKind::Panic,
 ];
 
 impl Faults {
@@ -128,7 +131,8 @@ pub(super) enum Strike {
     Unavailable { lasting: Duration },
     SlowReads { lasting: Duration },
     ClockJump { by: Duration },
-    DiskFailure { after_calls: u32 },
+    DiskFailure { after_calls: u32, times: u32 },
+    Panic { after_reads: u32 },
 }
 
 /// What a killed process finds of its local state.
@@ -137,6 +141,8 @@ pub(super) enum StateLoss {
     Nothing,
     /// What was written since the last flush is gone.
     LastFlush,
+    /// As `LastFlush`, for some stores and not for others.
+    Torn,
     Everything,
 }
 
@@ -155,7 +161,12 @@ impl Strike {
         let calls = 1 + random.below(60) as u32;
         match kind {
             FaultKind::Kill => {
-                let state = [StateLoss::Nothing, StateLoss::LastFlush, StateLoss::Everything];
+                let state = [
+                    StateLoss::Nothing,
+                    StateLoss::LastFlush,
+                    StateLoss::Torn,
+                    StateLoss::Everything,
+                ];
                 let away = lasting * *random.pick(&[1, 1, 10]);
                 Self::Kill { after_calls: calls, state: *random.pick(&state), away }
             }
@@ -175,7 +186,10 @@ impl Strike {
             }
             FaultKind::SlowReads => Self::SlowReads { lasting },
             FaultKind::ClockJump => Self::ClockJump { by: lasting * *random.pick(&[1, 20]) },
-            FaultKind::DiskFailure => Self::DiskFailure { after_calls: calls },
+            FaultKind::DiskFailure => {
+                Self::DiskFailure { after_calls: calls, times: *random.pick(&[1, 1, 25]) }
+            }
+            FaultKind::Panic => Self::Panic { after_reads: calls },
         }
     }
 }

@@ -34,8 +34,10 @@ struct PortState {
     random: Random,
     /// Calls until the process dies.
     kill_in: Option<u32>,
-    /// Disk operations until one fails.
-    disk_fails_in: Option<u32>,
+    /// Disk operations until one fails, and how many do so.
+    disk_fails_in: Option<(u32, u32)>,
+    /// Reads of a store until one panics.
+    panics_in: Option<u32>,
     unknown: Vec<(Effect, bool)>,
     late_until: Instant,
     unavailable_until: Instant,
@@ -55,6 +57,7 @@ impl Port {
             random: Random::new(seed),
             kill_in: None,
             disk_fails_in: None,
+            panics_in: None,
             unknown: Vec::new(),
             late_until: never,
             unavailable_until: never,
@@ -77,7 +80,10 @@ impl Port {
             Strike::LateAnswers { lasting } => state.late_until = now + lasting,
             Strike::Unavailable { lasting } => state.unavailable_until = now + lasting,
             Strike::SlowReads { lasting } => state.slow_until = now + lasting,
-            Strike::DiskFailure { after_calls } => state.disk_fails_in = Some(after_calls),
+            Strike::DiskFailure { after_calls, times } => {
+                state.disk_fails_in = Some((after_calls, times));
+            }
+            Strike::Panic { after_reads } => state.panics_in = Some(after_reads),
             Strike::Stop { .. }
             | Strike::Join
             | Strike::Expel
@@ -92,6 +98,7 @@ impl Port {
             let never = Instant::default();
             state.kill_in = None;
             state.disk_fails_in = None;
+            state.panics_in = None;
             state.unknown.clear();
             state.late_until = never;
             state.unavailable_until = never;
@@ -101,15 +108,7 @@ impl Port {
 
     /// A call of the process; it dies here if it is its time.
     pub(super) fn call(&self) {
-        let dies = self.with(|state| match &mut state.kill_in {
-            Some(0) => state.kill_in.take().is_some(),
-            Some(calls) => {
-                *calls -= 1;
-                false
-            }
-            None => false,
-        });
-        if dies {
+        if self.with(|state| is_due(&mut state.kill_in)) {
             std::panic::resume_unwind(Box::new(Killed));
         }
     }
@@ -118,13 +117,30 @@ impl Port {
     pub(super) fn disk_fails(&self) -> bool {
         self.call();
         self.with(|state| match &mut state.disk_fails_in {
-            Some(0) => state.disk_fails_in.take().is_some(),
-            Some(calls) => {
+            Some((0, 0)) | None => false,
+            Some((0, times)) => {
+                *times -= 1;
+                true
+            }
+            Some((calls, _)) => {
                 *calls -= 1;
                 false
             }
-            None => false,
         })
+    }
+
+    /// A read of a store, which is in the middle of a record; whether it fails.
+    pub(super) fn read_fails(&self) -> bool {
+        if self.with(|state| is_due(&mut state.panics_in)) {
+            std::panic::resume_unwind(Box::new("a simulated panic of user code"));
+        }
+        self.disk_fails()
+    }
+
+    /// Whether this answer is reported a second time.
+    pub(super) fn is_doubled(&self) -> bool {
+        let now = self.clock.instant();
+        self.with(|state| now < state.late_until && state.random.one_in(4))
     }
 
     /// The process writes to a partition.
@@ -172,6 +188,18 @@ impl Port {
             return Ok(());
         }
         Err(LogError::Unavailable("a simulated outage".to_owned()))
+    }
+}
+
+/// Counts down to what happens once.
+fn is_due(calls: &mut Option<u32>) -> bool {
+    match calls {
+        Some(0) => calls.take().is_some(),
+        Some(left) => {
+            *left -= 1;
+            false
+        }
+        None => false,
     }
 }
 

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::bug::{self, Bug};
-use super::disk::{ChangelogOf, Disk, Rows, row};
+use super::disk::{ChangelogOf, Disk};
 use super::event_log::TURN;
 use super::failure::{Check, Violation};
 use super::fault::{Fault, StateLoss, Strike};
@@ -20,15 +20,16 @@ use super::owners::Owners;
 use super::port::{FaultyLog, Port};
 use super::process::{Process, ProcessSetup, Turned};
 use super::random::Random;
+use super::stores;
 use super::{Input, Setting};
 use crate::log::catalog::Catalog;
-use crate::log::memory::{MemoryLog, ReadRecord};
+use crate::log::memory::MemoryLog;
 use crate::log::{Log, OffsetSpec, PartitionId, TopicPartition};
 use crate::record::Headers;
 use crate::state::{StateDirectory, StoreIndex};
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, Instant, ManualClock};
-use crate::topology::{StoreKind, changelog_topic, topics_read, topics_written};
+use crate::topology::{changelog_topic, topics_read, topics_written};
 
 /// A process, or the place of one.
 struct Slot {
@@ -155,7 +156,8 @@ impl<'a> World<'a> {
             }
         }
         self.outlast_transactions();
-        self.check_stores()?;
+        let disks: Vec<_> = self.slots.iter().map(|slot| &*slot.disk).collect();
+        stores::check(&self.log, &self.environment, &self.setting.config, &disks)?;
         Ok(Remains { log: self.log, trace: self.trace, steps: self.steps })
     }
 
@@ -449,64 +451,6 @@ impl<'a> World<'a> {
             "not drained {seconds} s after the last fault: {what}; last error: {error}"
         ))
     }
-
-    /// Whether each store that was closed holds what its changelog says.
-    fn check_stores(&self) -> Result<(), Violation> {
-        let tasks = self.environment.tasks().map_err(|error| Check::Stores.violated(error))?;
-        for task in tasks {
-            for (store, spec) in self.environment.stores(task).into_iter().enumerate() {
-                if spec.kind != StoreKind::KeyValue || !spec.changelog {
-                    continue;
-                }
-                let topic = changelog_topic(&self.setting.config.application_id, &spec.name);
-                let mut records = self.log.read(&topic);
-                records.retain(|record| record.partition == task.partition);
-                self.check_store(&task.to_string(), StoreIndex(store as u32), &records)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// The process that held the task last has closed it with all its rows; older files of others
-    /// lie behind, each with what the changelog said up to the offset that it has.
-    fn check_store(
-        &self,
-        task: &str,
-        store: StoreIndex,
-        changelog: &[ReadRecord],
-    ) -> Result<(), Violation> {
-        let violated = |what: &str| {
-            Err(Check::Stores.violated(format!(
-                "{what} store {} of task {task} as its changelog has it",
-                store.0
-            )))
-        };
-        let wanted = rows_up_to(changelog, i64::MAX);
-        if !self.slots.iter().any(|slot| slot.disk.rows(task, store) == wanted) {
-            return violated("no process has");
-        }
-        let is_wrong = |slot: &Slot| {
-            let offset = slot.disk.offset(task, store).unwrap_or(0);
-            slot.disk.rows(task, store) != rows_up_to(changelog, offset)
-        };
-        if self.setting.config.is_exactly_once() && self.slots.iter().any(is_wrong) {
-            return violated("a process does not have");
-        }
-        Ok(())
-    }
-}
-
-/// The rows that the records of a changelog before an offset make.
-fn rows_up_to(changelog: &[ReadRecord], offset: i64) -> Rows {
-    let mut rows = Rows::new();
-    for record in changelog.iter().take_while(|record| record.offset < offset) {
-        let key = record.key.clone().unwrap_or_default();
-        match &record.value {
-            Some(value) => rows.insert(key, row(record.timestamp, value)),
-            None => rows.remove(&key),
-        };
-    }
-    rows
 }
 
 fn changelogs(environment: &Arc<TaskEnvironment>, setting: &Setting) -> Arc<ChangelogOf> {
