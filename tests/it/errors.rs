@@ -1,14 +1,16 @@
 //! Does each policy do what it says for each kind of failure, and does no log show a record?
 
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use millstream::log::memory::{MemoryLog, ReadRecord};
+use millstream::processor::{Processor, ProcessorContext};
 use millstream::serde::Canonical;
 use millstream::{
     App, AppState, BoxError, Codec, Config, ConfigBuilder, ErrorKind, ErrorPolicy, FailureAction,
-    Guarantee, Headers, StreamsBuilder, Timestamp, Topic, Topology,
+    Guarantee, Headers, Record, StreamsBuilder, Timestamp, Topic, Topology,
 };
 use tracing::field::{Field, Visit};
 
@@ -345,4 +347,72 @@ fn a_worker_that_fails_is_replaced_and_its_failure_is_told() {
     wait_for_failure(&app);
     assert_eq!(*told.lock().expect("no panic while held"), [ErrorKind::Panic; 3]);
     assert!(app.close(PATIENCE));
+}
+
+/// Hands records on.
+struct Pass;
+
+impl Processor<String, String, String, String> for Pass {
+    fn process(
+        &mut self,
+        cx: &mut ProcessorContext<'_, String, String>,
+        record: Record<String, String>,
+    ) -> Result<(), BoxError> {
+        cx.forward(record);
+        Ok(())
+    }
+}
+
+/// Tasks were built under a lock, which the panic poisoned: no task was ever built again.
+#[test]
+fn a_processor_whose_making_panics_once_is_made_again() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    let panics = Arc::new(AtomicBool::new(false));
+    let armed = Arc::clone(&panics);
+    let builder = StreamsBuilder::new();
+    let text = |name: &str| Topic::<String, String>::plain(name);
+    let made = move || {
+        assert!(!armed.swap(false, Ordering::SeqCst), "a resource is not there yet");
+        Pass
+    };
+    builder.stream(&text("first")).process(made).to(&text("out"));
+    let topology = builder.build().expect("a valid pipeline");
+    panics.store(true, Ordering::SeqCst);
+    let app = App::builder(&topology, settings(&scratch).build().expect("valid settings"))
+        .log(log.clone())
+        .on_failure(|_| FailureAction::ReplaceWorker)
+        .start()
+        .expect("it starts");
+    send(&log, "first", "good");
+    assert!(log.wait_until(PATIENCE, || !log.read("out").is_empty()), "{:?}", app.error());
+    assert!(!panics.load(Ordering::SeqCst), "it has panicked");
+    assert!(app.close(PATIENCE));
+}
+
+/// A worker that fails whenever it is replaced must not keep the application from closing.
+#[test]
+fn an_application_closes_though_its_workers_fail_one_after_the_other() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    let builder = StreamsBuilder::new();
+    let text = |name: &str| Topic::<String, String>::plain(name);
+    let panics = Arc::new(AtomicBool::new(false));
+    let (armed, failures) = (Arc::clone(&panics), Arc::new(AtomicU32::new(0)));
+    let made = move || {
+        assert!(!armed.load(Ordering::SeqCst), "a resource is not there");
+        Pass
+    };
+    builder.stream(&text("first")).process(made).to(&text("out"));
+    let topology = builder.build().expect("a valid pipeline");
+    panics.store(true, Ordering::SeqCst);
+    let counted = Arc::clone(&failures);
+    let app = App::builder(&topology, settings(&scratch).build().expect("valid settings"))
+        .log(log.clone())
+        .on_failure(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            FailureAction::ReplaceWorker
+        })
+        .start()
+        .expect("it starts");
+    assert!(log.wait_until(PATIENCE, || failures.load(Ordering::SeqCst) > 3));
+    assert!(app.close(PATIENCE), "{:?}", app.state());
 }
