@@ -15,7 +15,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use millstream::log::GroupProtocol;
-use millstream::{App, AppState, Config, Guarantee, StreamsBuilder, Topic, Topology};
+use millstream::{App, AppState, Config, Guarantee, Materialized, StreamsBuilder, Topic, Topology};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
@@ -25,6 +25,21 @@ use super::lines::Lines;
 /// How long a process may take to commit and close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// What is wrong with an application, so that the checks can be seen to fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Mistake {
+    None,
+    /// One record has no effect.
+    Loses,
+    /// Offsets and results are not of one transaction, so that a crash repeats results.
+    Doubles,
+    /// Tallies die with the process that keeps them.
+    Forgets,
+}
+
+/// The number that an application which loses one loses.
+const LOST: u64 = 77;
+
 /// With what a process is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -33,7 +48,11 @@ pub(crate) struct Settings {
     /// Stands in every result that the process writes.
     pub(crate) name: String,
     pub(crate) state_dir: PathBuf,
+    /// What the results are checked against.
     pub(crate) guarantee: Guarantee,
+    pub(crate) mistake: Mistake,
+    /// Whether a table stands beside the tallies that makes the state large.
+    pub(crate) has_ballast: bool,
     pub(crate) protocol: GroupProtocol,
     pub(crate) instance: Option<String>,
     pub(crate) session_timeout: Duration,
@@ -51,15 +70,23 @@ impl Settings {
         format!("{}-tallies", self.application)
     }
 
+    /// The topic of the table that makes the state large.
+    pub(crate) fn ballast(&self) -> String {
+        format!("{}-ballast", self.application)
+    }
+
     /// Hands the settings to a process that is about to be started.
     pub(crate) fn hand_to(&self, command: &mut Command) {
         let is_exactly_once = self.guarantee == Guarantee::ExactlyOnce;
+        let mistake = format!("{:?}", self.mistake);
         command
             .env("CHAOS_BROKERS", &self.brokers)
             .env("CHAOS_APPLICATION", &self.application)
             .env("CHAOS_NAME", &self.name)
             .env("CHAOS_STATE_DIR", &self.state_dir)
             .env("CHAOS_EXACTLY_ONCE", is_exactly_once.to_string())
+            .env("CHAOS_MISTAKE", mistake)
+            .env("CHAOS_BALLAST", self.has_ballast.to_string())
             .env(
                 "CHAOS_COOPERATIVE",
                 (self.protocol == GroupProtocol::CooperativeSticky).to_string(),
@@ -87,6 +114,8 @@ impl Settings {
             name: variable("CHAOS_NAME"),
             state_dir: variable("CHAOS_STATE_DIR"),
             guarantee,
+            mistake: variable("CHAOS_MISTAKE"),
+            has_ballast: variable("CHAOS_BALLAST"),
             protocol,
             instance: Some(instance).filter(|instance| !instance.is_empty()),
             session_timeout: Duration::from_millis(variable("CHAOS_SESSION_MS")),
@@ -95,9 +124,13 @@ impl Settings {
     }
 
     fn config(&self) -> Config {
+        let guarantee = match self.mistake {
+            Mistake::Doubles => Guarantee::AtLeastOnce,
+            _ => self.guarantee,
+        };
         let builder = Config::builder(&self.application, &self.brokers)
             .state_dir(&self.state_dir)
-            .guarantee(self.guarantee)
+            .guarantee(guarantee)
             .workers(2)
             .commit_interval(super::COMMIT_INTERVAL)
             .session_timeout(self.session_timeout)
@@ -109,6 +142,15 @@ impl Settings {
             None => builder,
         };
         builder.build().expect("valid settings")
+    }
+}
+
+impl FromStr for Mistake {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let all = [Self::None, Self::Loses, Self::Doubles, Self::Forgets];
+        all.into_iter().find(|mistake| format!("{mistake:?}") == text).ok_or(())
     }
 }
 
@@ -130,11 +172,24 @@ fn topology(settings: &Settings) -> Topology {
     let tallies = Topic::<String, String>::plain(settings.output());
     let builder = StreamsBuilder::new();
     let (sender, counter) = (settings.name.clone(), settings.name.clone());
-    builder
+    let (loses, store) = (settings.mistake == Mistake::Loses, Materialized::named("tallies"));
+    let store = match settings.mistake {
+        Mistake::Forgets => store.in_memory().without_changelog(),
+        _ => store,
+    };
+    let words = builder
         .stream(&numbers)
-        .map(move |number, word: String| (word, format!("{number} {sender}")))
+        .filter(move |number, _| !(loses && *number == LOST))
+        .map(move |number, word: String| (word, format!("{number} {sender}")));
+    let words = if settings.has_ballast {
+        let rows = builder.table(&Topic::<String, String>::plain(settings.ballast()), "ballast");
+        words.left_join_table(&rows, |number, _: Option<String>| number)
+    } else {
+        words
+    };
+    words
         .group_by_key()
-        .aggregate("tallies", Tally::default, |_, number: String, tally: &mut Tally| {
+        .aggregate_with(store, Tally::default, |_, number: String, tally: &mut Tally| {
             tally.count += 1;
             tally.latest = number;
         })

@@ -7,6 +7,7 @@
 
 mod application;
 mod feeder;
+mod large_state;
 mod lines;
 mod process;
 mod watcher;
@@ -20,6 +21,7 @@ use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
 use millstream::log::GroupProtocol::{self, Consumer, CooperativeSticky};
 use rdkafka::ClientConfig;
 
+use self::application::Mistake;
 use self::watcher::{Seen, runners, silences};
 use self::world::World;
 use crate::kafka::Broker;
@@ -61,6 +63,8 @@ fn application() {
     application::run();
 }
 
+const MACHINES: [&str; 3] = ["1", "2", "3"];
+
 /// Three processes on three machines, all at work.
 fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
     let mut world = World::new(name, guarantee, protocol);
@@ -71,6 +75,41 @@ fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
     world
 }
 
+/// What the checks say of an application with a mistake, all of whose processes are killed and
+/// started again.
+fn found_out(name: &str, mistake: Mistake) -> String {
+    let _alone = alone();
+    let mut world = World::mistaken(name, mistake);
+    let names = ["a", "b", "c"];
+    names.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
+    world.await_run_by(&names);
+    names.iter().for_each(|name| drop(world.kill_9(name)));
+    let names = ["a1", "b1", "c1"];
+    names.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
+    world.await_run_by(&names);
+    world.finish_wrong()
+}
+
+#[test]
+fn an_application_that_loses_a_record_is_found_out() {
+    let problem = found_out("wrong-loss", Mistake::Loses);
+    assert_eq!(problem, "numbers and how often they took effect: [(77, 0)]");
+}
+
+#[test]
+fn an_application_that_repeats_results_is_found_out() {
+    let problem = found_out("wrong-double", Mistake::Doubles);
+    let (_, effects) = problem.split_once(": [(").expect("it lists numbers");
+    assert!(problem.starts_with("numbers and how often they took effect"), "{problem}");
+    assert!(!effects.contains(", 0)"), "nothing is lost: {problem}");
+}
+
+#[test]
+fn an_application_that_forgets_its_state_is_found_out() {
+    let problem = found_out("wrong-state", Mistake::Forgets);
+    assert!(problem.contains(" is 1 behind "), "a tally begins anew: {problem}");
+}
+
 /// Who is killed at once, round by round.
 const VICTIMS: [&[usize]; 9] =
     [&[1], &[2], &[0, 1], &[0], &[1, 2], &[0, 1, 2], &[2], &[0, 2], &[1]];
@@ -78,7 +117,6 @@ const VICTIMS: [&[usize]; 9] =
 /// Kills processes, at times all of them at once, and starts them anew, with or without their
 /// state.
 fn kill_repeatedly(name: &str, guarantee: Guarantee, keeps_state: bool) {
-    const MACHINES: [&str; 3] = ["1", "2", "3"];
     let _alone = alone();
     let mut world = three(name, guarantee, CooperativeSticky);
     let mut running = ["a", "b", "c"].map(str::to_owned);

@@ -76,6 +76,17 @@ impl Process {
         kill_process(id.expect("an id of a process"), signal).expect("a child takes signals");
     }
 
+    /// How many records it has set out to restore, by its own account.
+    pub(crate) fn restored(&self) -> u64 {
+        let log = fs::read_to_string(&self.log).expect("the log can be read");
+        let counts = log.lines().filter(|line| line.contains("task begins to restore"));
+        let counts = counts.map(|line| {
+            let (_, count) = line.split_once("records=").expect("the line says how many");
+            count.split(' ').next().and_then(|count| count.parse().ok()).unwrap_or(0_u64)
+        });
+        counts.sum()
+    }
+
     /// Its last words.
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();

@@ -11,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::feeder::word;
+use super::feeder::{WORDS, word};
 use super::{PARTITIONS, PATIENCE, client};
 use crate::kafka::Broker;
 
@@ -177,36 +177,53 @@ pub(crate) fn silences(seen: &[Seen]) -> BTreeMap<&str, Duration> {
     silences
 }
 
+/// The last number of each word in each partition: once these have taken effect, whatever came
+/// before is through, or lost.
+pub(crate) fn last_numbers(total: u64) -> BTreeSet<u64> {
+    (total.saturating_sub(WORDS * u64::from(PARTITIONS))..total).collect()
+}
+
 /// Every number below `total` has taken effect exactly once, and each word's counts ascend without
 /// a gap.
-pub(crate) fn assert_exactly_once(seen: &[Seen], total: u64) {
+pub(crate) fn exactly_once(seen: &[Seen], total: u64) -> Result<(), String> {
     let wrong: Vec<_> = effects(seen, total)
         .into_iter()
         .enumerate()
         .filter(|(_, times)| *times != 1)
         .take(10)
         .collect();
-    assert!(wrong.is_empty(), "numbers and how often they took effect: {wrong:?}");
+    if !wrong.is_empty() {
+        return Err(format!("numbers and how often they took effect: {wrong:?}"));
+    }
     let mut counts = BTreeMap::<&str, u64>::new();
     for Seen { word, count, number, work, .. } in seen {
         let before = counts.entry(word).or_default();
-        assert_eq!(*count, *before + 1, "count of `{word}` at number {number} by {work:?}");
+        if *count != *before + 1 {
+            return Err(format!(
+                "`{word}` is {count} behind {before}, at number {number} by {work:?}"
+            ));
+        }
         *before = *count;
     }
+    Ok(())
 }
 
 /// Every number below `total` has taken effect, and no word's last count is too small. Returns how
 /// many effects were double.
-pub(crate) fn assert_at_least_once(seen: &[Seen], total: u64) -> u32 {
+pub(crate) fn at_least_once(seen: &[Seen], total: u64) -> Result<u32, String> {
     let effects = effects(seen, total);
     let lost: Vec<_> =
         effects.iter().enumerate().filter(|(_, times)| **times == 0).take(10).collect();
-    assert!(lost.is_empty(), "numbers without an effect: {lost:?}");
+    if !lost.is_empty() {
+        return Err(format!("numbers without an effect: {lost:?}"));
+    }
     let mut expected = BTreeMap::<String, u64>::new();
     (0..total).for_each(|number| *expected.entry(word(number)).or_default() += 1);
     let latest: BTreeMap<_, _> = seen.iter().map(|seen| (&seen.word, seen.count)).collect();
     for (word, count) in &expected {
-        assert!(latest[word] >= *count, "`{word}`: {} of {count}", latest[word]);
+        if latest[word] < *count {
+            return Err(format!("`{word}` is {} in the end, not {count}", latest[word]));
+        }
     }
-    effects.iter().map(|times| times - 1).sum()
+    Ok(effects.iter().map(|times| times - 1).sum())
 }

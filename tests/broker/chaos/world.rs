@@ -9,11 +9,11 @@ use std::time::{Duration, Instant};
 use millstream::Guarantee;
 use millstream::log::GroupProtocol;
 
-use super::application::Settings;
+use super::application::{Mistake, Settings};
 use super::feeder::Feeder;
 use super::process::Process;
 use super::watcher::{
-    Seen, TASKS, Watcher, assert_at_least_once, assert_exactly_once, effects, read_all, runners,
+    Seen, TASKS, Watcher, at_least_once, effects, exactly_once, last_numbers, read_all, runners,
     silences,
 };
 use super::{PARTITIONS, PATIENCE};
@@ -81,6 +81,8 @@ impl World {
             name: String::new(),
             state_dir: PathBuf::new(),
             guarantee,
+            mistake: Mistake::None,
+            has_ballast: false,
             protocol,
             instance: None,
             session_timeout: super::SESSION_TIMEOUT,
@@ -94,6 +96,27 @@ impl World {
         let (processes, ended) = (BTreeMap::new(), Vec::new());
         let recoveries = Vec::new();
         Self { settings, directory, feeder, watcher, processes, ended, recoveries }
+    }
+
+    /// The same for an application with a table of ballast, which is to be filled first.
+    pub(crate) fn with_ballast(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> Self {
+        let mut world = Self::new(name, guarantee, protocol);
+        world.settings.has_ballast = true;
+        let partitions = i32::try_from(PARTITIONS).expect("a small number");
+        Broker::shared().create_topic(&world.ballast(), partitions, &[]);
+        world
+    }
+
+    /// The topic of the ballast.
+    pub(crate) fn ballast(&self) -> String {
+        self.settings.ballast()
+    }
+
+    /// The same for an application that is wrong.
+    pub(crate) fn mistaken(name: &str, mistake: Mistake) -> Self {
+        let mut world = Self::new(name, Guarantee::ExactlyOnce, GroupProtocol::CooperativeSticky);
+        world.settings.mistake = mistake;
+        world
     }
 
     /// Starts a process of this name on the state of this machine.
@@ -231,28 +254,8 @@ impl World {
     /// Stops feeding, waits until everything has taken effect, ends the processes in order, and
     /// checks all results against what was fed. Returns what was seen, and when.
     pub(crate) fn finish(mut self) -> Vec<Seen> {
-        let total = self.feeder.take().expect("feeding ends once").stop();
-        let mut missing = total;
-        let mut taken = vec![false; usize::try_from(total).expect("it fits")];
-        let mut looked = 0;
-        let is_complete = self.watcher.wait_until(PATIENCE, 0, |seen| {
-            for result in &seen[looked..] {
-                let taken = &mut taken[usize::try_from(result.number).expect("it fits")];
-                missing -= u64::from(!std::mem::replace(taken, true));
-            }
-            looked = seen.len();
-            missing == 0
-        });
-        if !is_complete {
-            let effects = effects(&self.watcher.since(0), total);
-            let lost: Vec<_> = (0..).zip(&effects).filter(|(_, times)| **times == 0).collect();
-            let lost: Vec<u64> = lost.into_iter().map(|(number, _)| number).take(20).collect();
-            self.fail(&format!("{missing} of {total} have no effect, among them {lost:?}"));
-        }
-        for name in self.processes.keys().cloned().collect::<Vec<_>>() {
-            self.terminate(&name);
-        }
-        self.check(&read_all(Broker::shared(), &self.settings.output()), total);
+        let verdict = self.verdict();
+        super::figure(&verdict.unwrap_or_else(|problem| self.fail(&problem)));
         let seen = self.watcher.since(0);
         let name = &self.settings.application;
         if !self.recoveries.is_empty() {
@@ -264,15 +267,46 @@ impl World {
         seen
     }
 
-    fn check(&self, seen: &[Seen], total: u64) {
+    /// As [`finish`](Self::finish), for an application whose results must not pass. Returns what
+    /// is found to be wrong with them.
+    pub(crate) fn finish_wrong(mut self) -> String {
+        let problem = self.verdict().expect_err("the application is wrong");
+        super::figure(&format!("{}: found out: {problem}", self.settings.application));
+        problem
+    }
+
+    /// What all results are worth, once what was fed has taken effect and the processes have ended.
+    fn verdict(&mut self) -> Result<String, String> {
+        let total = self.feeder.take().expect("feeding ends once").stop();
+        let (mut awaited, mut looked) = (last_numbers(total), 0);
+        let is_through = |seen: &[Seen]| {
+            for result in &seen[looked..] {
+                awaited.remove(&result.number);
+            }
+            looked = seen.len();
+            awaited.is_empty()
+        };
+        if !self.watcher.wait_until(PATIENCE, 0, is_through) {
+            return Err(self.missing(total));
+        }
+        for name in self.processes.keys().cloned().collect::<Vec<_>>() {
+            self.terminate(&name);
+        }
+        let seen = read_all(Broker::shared(), &self.settings.output());
         let name = &self.settings.application;
         if self.settings.guarantee == Guarantee::ExactlyOnce {
-            assert_exactly_once(seen, total);
-            super::figure(&format!("{name}: {total} records, each exactly once"));
-        } else {
-            let double = assert_at_least_once(seen, total);
-            super::figure(&format!("{name}: {total} records, none lost, {double} double"));
+            exactly_once(&seen, total)?;
+            return Ok(format!("{name}: {total} records, each exactly once"));
         }
+        let double = at_least_once(&seen, total)?;
+        Ok(format!("{name}: {total} records, none lost, {double} double"))
+    }
+
+    fn missing(&self, total: u64) -> String {
+        let effects = effects(&self.watcher.since(0), total);
+        let lost: Vec<_> = (0_u64..).zip(&effects).filter(|(_, times)| **times == 0).collect();
+        let first: Vec<u64> = lost.iter().map(|(number, _)| *number).take(20).collect();
+        format!("{} of {total} have no effect, among them {first:?}", lost.len())
     }
 
     /// Ends the test with what the processes have to say.
