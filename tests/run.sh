@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the checks and tests of millstream, stage by stage, and counts what passed.
 #
-#   tests/run.sh [STAGE ...]      no argument: every stage but `quick`, in this order
+#   tests/run.sh [STAGE ...]      no argument: every stage but the last two, in this order
 #
 #   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
 #   format       rustfmt
@@ -14,6 +14,7 @@
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
 #   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
 #
 # Every stage runs, also after one has failed, under a time limit, and whatever it started is
@@ -27,7 +28,7 @@
 set -u -o pipefail
 
 readonly WHOLE=(setup format lint docs test sim examples conformance broker package msrv)
-readonly STAGES=("${WHOLE[@]}" quick)
+readonly STAGES=("${WHOLE[@]}" soak quick)
 readonly KAFKA_VERSION=4.3.1
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
@@ -282,6 +283,11 @@ stage_broker() {
   cat "$log"
 }
 
+stage_soak() {
+  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  step cargo test --test broker -- --show-output --exact chaos::soak::soak --ignored
+}
+
 # Builds from the packed files alone, without default features, so that no C is compiled again.
 stage_package() {
   step cargo package --quiet --allow-dirty --no-default-features
@@ -397,6 +403,13 @@ failure_summary() {
 main() {
   local stage stages=("$@")
   [ $# -gt 0 ] || stages=("${WHOLE[@]}")
+  if [ "${1:-}" = soak ]; then
+    [[ "${2:-}" =~ ^[1-9][0-9]*$ && $# = 2 ]] || { echo "say for how many minutes: soak 20" >&2; exit 2; }
+    export MILLSTREAM_SOAK_MINUTES=$2
+    # Building and checking take their time, too.
+    export MILLSTREAM_STAGE_SECONDS=$((60 * $2 + 2400))
+    stages=(soak)
+  fi
   for stage in "${stages[@]}"; do
     if [[ " ${STAGES[*]} " != *" $stage "* ]]; then
       echo "no stage is called $stage; there are: ${STAGES[*]}" >&2
@@ -406,6 +419,7 @@ main() {
   mkdir -p "$CACHE/logs"
   trap interrupted INT TERM HUP
   for stage in "${stages[@]}"; do run_stage "$stage"; done
+  if [ "${stages[*]}" = soak ]; then grep -a '^soak:' "$CACHE/logs/soak.log"; fi
   echo "$passed passed, $failed failed"
   [ "$failed" = 0 ]
 }

@@ -256,6 +256,42 @@ fn topic_that_vanishes_while_it_is_read_stops_the_application_by_name() {
     assert!(app.close(PATIENCE));
 }
 
+/// The member of the group is not the thread that the user's code holds up.
+#[test]
+fn a_worker_that_is_held_up_beyond_its_session_keeps_its_task() {
+    const SESSION: Duration = Duration::from_secs(1);
+    let mut world = World::new();
+    let (input, out) = (world.subject.topic("in", 1)[0], world.subject.topic("out", 1)[0]);
+    let (entered, has_entered) = std::sync::mpsc::channel();
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    let builder = StreamsBuilder::new();
+    let step = move |value: String| {
+        if value == "held up" {
+            entered.send(()).expect("the test waits for it");
+            released.lock().expect("one worker holds it").recv().expect("the test releases it");
+        }
+        value
+    };
+    builder.stream(&world.topic("in")).map_values(step).to(&world.topic("out"));
+    let topology = builder.build().expect("a valid pipeline");
+    let settings = |world: &World, process: &str| {
+        let settings = world.settings().state_dir(world.state.join(process));
+        settings.session_timeout(SESSION).heartbeat_interval(SESSION / 5)
+    };
+    let first = world.start(&topology, settings(&world, "1"));
+    world.send(input, &["held up".to_owned(), "behind".to_owned()]);
+    has_entered.recv_timeout(PATIENCE).expect("the worker comes to the record");
+    // It gets nothing while the first has the one task there is.
+    let second = world.start(&topology, settings(&world, "2"));
+    let is_taken = crate::wait_until(3 * SESSION, || has_entered.try_recv().is_ok());
+    assert!(!is_taken, "nobody else has come to the record");
+    release.send(()).expect("the worker waits");
+    assert_eq!(world.values_to(out, "behind", &first), ["held up", "behind"]);
+    assert!(first.close(PATIENCE) && second.close(PATIENCE));
+    assert_eq!(world.subject.read_all(out).len(), 2, "nothing came twice");
+}
+
 /// The group that they watch is new, so that the first look at it often meets a broker that does
 /// not coordinate it yet; librdkafka once crashed there.
 #[test]

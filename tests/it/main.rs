@@ -11,6 +11,7 @@ mod contract;
 
 mod aggregations;
 mod app;
+mod bad_days;
 mod describe;
 mod errors;
 mod memory_budget;

@@ -10,6 +10,7 @@ mod feeder;
 mod large_state;
 mod lines;
 mod process;
+mod soak;
 mod watcher;
 mod world;
 

@@ -1,7 +1,7 @@
 //! The handle of a process of the application, for the test that starts and kills it.
 
 use std::fs::{self, File};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -15,10 +15,39 @@ const TEST: &str = "chaos::application";
 const POLL: Duration = Duration::from_millis(5);
 const LOG_LINES_SHOWN: usize = 60;
 
+/// What a process takes at one moment.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    resident_kb: u64,
+    files: u64,
+    threads: u64,
+    state_kb: u64,
+}
+
+impl Usage {
+    pub(crate) const fn resident_kb(&self) -> u64 {
+        self.resident_kb
+    }
+
+    pub(crate) const fn files(&self) -> u64 {
+        self.files
+    }
+
+    pub(crate) const fn threads(&self) -> u64 {
+        self.threads
+    }
+
+    /// Of its state directory.
+    pub(crate) const fn state_kb(&self) -> u64 {
+        self.state_kb
+    }
+}
+
 /// A process of the application; killed when dropped.
 #[derive(Debug)]
 pub(crate) struct Process {
     child: Child,
+    state_dir: PathBuf,
     log: PathBuf,
 }
 
@@ -38,7 +67,7 @@ impl Process {
             .stderr(errors)
             .spawn()
             .expect("the test binary can be started again");
-        Self { child, log }
+        Self { child, state_dir: settings.state_dir.clone(), log }
     }
 
     /// Ends the process as a power cut would.
@@ -76,6 +105,24 @@ impl Process {
         kill_process(id.expect("an id of a process"), signal).expect("a child takes signals");
     }
 
+    /// What it takes now.
+    pub(crate) fn usage(&self) -> Usage {
+        let proc = PathBuf::from(format!("/proc/{}", self.child.id()));
+        let status = fs::read_to_string(proc.join("status")).expect("it runs");
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next());
+            number.and_then(|number| number.parse().ok()).expect("Linux says it")
+        };
+        let files = fs::read_dir(proc.join("fd")).expect("its files can be listed").count();
+        Usage {
+            resident_kb: field("VmRSS:"),
+            threads: field("Threads:"),
+            files: files as u64,
+            state_kb: bytes_below(&self.state_dir) / 1_024,
+        }
+    }
+
     /// How many records it has set out to restore, by its own account.
     pub(crate) fn restored(&self) -> u64 {
         let log = fs::read_to_string(&self.log).expect("the log can be read");
@@ -94,6 +141,17 @@ impl Process {
         let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
         format!("--- {}\n{tail}", self.log.display())
     }
+}
+
+/// The bytes of all files below a folder; one that goes away meanwhile counts nothing.
+fn bytes_below(folder: &Path) -> u64 {
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    let bytes = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.len(),
+        Err(_) => 0,
+    });
+    bytes.sum()
 }
 
 impl Drop for Process {

@@ -59,6 +59,11 @@ impl Watcher {
         self.shared.seen.lock().expect("no panic while held")[start..].to_vec()
     }
 
+    /// Looks at everything seen so far, where it lies.
+    pub(crate) fn look<T>(&self, look: impl FnOnce(&[Seen]) -> T) -> T {
+        look(&self.shared.seen.lock().expect("no panic while held"))
+    }
+
     /// Waits until what was seen from the `start`th result on is enough; false after the time.
     pub(crate) fn wait_until(
         &self,

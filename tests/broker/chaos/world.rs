@@ -25,6 +25,8 @@ pub(crate) struct Gone {
     name: String,
     /// What it ran.
     tasks: BTreeSet<String>,
+    /// How many results had been seen by then.
+    from: usize,
     at: Instant,
 }
 
@@ -170,11 +172,13 @@ impl World {
     }
 
     fn gone(&self, name: &str) -> Gone {
-        let seen = self.watcher.since(0);
-        let latest: BTreeMap<_, _> = seen.iter().flat_map(|seen| &seen.work).cloned().collect();
-        let is_its = |(_, by): &(String, String)| by == name;
-        let tasks = latest.into_iter().filter(is_its).map(|(task, _)| task).collect();
-        Gone { name: name.to_owned(), tasks, at: Instant::now() }
+        self.watcher.look(|seen| {
+            let work = seen.iter().flat_map(|seen| &seen.work);
+            let latest: BTreeMap<_, _> = work.map(|(task, by)| (task, by)).collect();
+            let its = latest.into_iter().filter(|(_, by)| *by == name);
+            let tasks = its.map(|(task, _)| task.clone()).collect();
+            Gone { name: name.to_owned(), tasks, from: seen.len(), at: Instant::now() }
+        })
     }
 
     /// Waits until, from now on, every task is at work, in these processes alone, and in each of
@@ -225,19 +229,19 @@ impl World {
     /// Waits until each task of a process that is gone has had a committed result elsewhere, and
     /// says how long the slowest took.
     pub(crate) fn recovered(&mut self, gone: &Gone) -> Duration {
-        let mut first = BTreeMap::new();
+        let (mut first, mut looked) = (BTreeMap::new(), 0);
         let is_enough = |seen: &[Seen]| {
-            first.clear();
-            for result in seen.iter().filter(|seen| seen.at > gone.at) {
+            for result in &seen[looked..] {
                 for (task, by) in &result.work {
                     if gone.tasks.contains(task) && *by != gone.name {
                         first.entry(task.clone()).or_insert(result.at - gone.at);
                     }
                 }
             }
+            looked = seen.len();
             first.len() == gone.tasks.len()
         };
-        if !self.watcher.wait_until(PATIENCE, 0, is_enough) {
+        if !self.watcher.wait_until(PATIENCE, gone.from, is_enough) {
             let (name, tasks) = (&gone.name, &gone.tasks);
             self.fail(&format!("not all of {tasks:?} are at work after {name}: {first:?}"));
         }

@@ -1,0 +1,133 @@
+//! Does it hold for as long as one likes?
+//!
+//! Processes are hit every half minute, in an order that a seed decides, while one of them is left
+//! alone: what that one takes of memory, files and threads must level off.
+
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use millstream::Guarantee::ExactlyOnce;
+use millstream::log::GroupProtocol::CooperativeSticky;
+
+use super::process::Usage;
+use super::{MACHINES, PATIENCE, alone, figure, three};
+
+const MINUTES: &str = "MILLSTREAM_SOAK_MINUTES";
+const SEED: &str = "MILLSTREAM_SEED";
+/// From one fault to the next.
+const PACE: Duration = Duration::from_secs(30);
+/// By how much the second half may take more than the first.
+const GROWTH_PERCENT_MAX: u64 = 25;
+
+/// What happens to a process.
+#[derive(Clone, Copy, Debug)]
+enum Fault {
+    Kill,
+    KillAndLoseState,
+    Terminate,
+    Freeze,
+}
+
+const FAULTS: [Fault; 4] = [Fault::Kill, Fault::KillAndLoseState, Fault::Terminate, Fault::Freeze];
+
+#[test]
+#[ignore = "goes on for MILLSTREAM_SOAK_MINUTES: `tests/run.sh soak MINUTES`"]
+fn soak() {
+    let _alone = alone();
+    let minutes: u64 = number(MINUTES).unwrap_or_else(|| panic!("`{MINUTES}` says how long"));
+    let mut state = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
+    figure(&format!("soak: {minutes} minutes, to be had again with {SEED}={state}"));
+    let mut world = three("soak", ExactlyOnce, CooperativeSticky);
+    let begun = Instant::now();
+    let mut running = ["a", "b", "c"].map(str::to_owned);
+    let mut used = Vec::new();
+    let mut round = 0;
+    while begun.elapsed() < Duration::from_secs(60 * minutes) {
+        let victim = 1 + usize::try_from(random(&mut state) % 2).expect("a small number");
+        let fault = FAULTS[usize::try_from(random(&mut state) % 4).expect("a small number")];
+        let (name, machine) = (running[victim].clone(), MACHINES[victim]);
+        figure(&format!("soak: round {round}: {fault:?} {name}"));
+        let gone = match fault {
+            Fault::Kill | Fault::KillAndLoseState => world.kill_9(&name),
+            Fault::Terminate => world.terminate(&name),
+            Fault::Freeze => world.freeze(&name),
+        };
+        if matches!(fault, Fault::KillAndLoseState) {
+            world.remove_state(machine);
+        }
+        if matches!(fault, Fault::Freeze) {
+            world.recovered(&gone);
+            world.process(&name).thaw();
+        } else {
+            running[victim] = format!("{}{round}", &name[..1]);
+            world.start(&running[victim], machine);
+            world.recovered(&gone);
+        }
+        world.await_run_by(&running.each_ref().map(String::as_str));
+        used.push(world.process("a").usage());
+        round += 1;
+        // The pace is not to be kept exactly: results go on meanwhile, and are all checked.
+        let next = begun + PACE * round;
+        let from = world.watcher.len();
+        let rest = next.saturating_duration_since(Instant::now());
+        world.watcher.wait_until(rest.min(PATIENCE), from, |_| false);
+    }
+    world.finish();
+    assert_level(&used);
+}
+
+/// The second half takes no more than the first, within a margin.
+fn assert_level(used: &[Usage]) {
+    let (first, second) = used.split_at(used.len() / 2);
+    for (what, of) in
+        [("resident kB", Usage::resident_kb as fn(&Usage) -> u64), ("open files", Usage::files)]
+            .into_iter()
+            .chain([
+                ("threads", Usage::threads as fn(&Usage) -> u64),
+                ("state kB", Usage::state_kb),
+            ])
+    {
+        let (before, after) = (most(first, of), most(second, of));
+        figure(&format!("soak: {what}: {} at most {before}, then {after}", Series(used, of)));
+        let bound = before + before * GROWTH_PERCENT_MAX / 100;
+        assert!(first.is_empty() || after <= bound, "{what} grow from {before} to {after}");
+    }
+}
+
+fn most(used: &[Usage], of: fn(&Usage) -> u64) -> u64 {
+    used.iter().map(of).max().unwrap_or_default()
+}
+
+/// What is printed of a figure over time: its values, and its slope per round.
+struct Series<'a>(&'a [Usage], fn(&Usage) -> u64);
+
+impl fmt::Display for Series<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let values: Vec<f64> = self.0.iter().map(|used| (self.1)(used) as f64).collect();
+        let second = &values[values.len() / 2..];
+        write!(f, "{values:?}, in the second half {:+.2} a round,", slope(second))
+    }
+}
+
+/// The slope of the line that fits best.
+fn slope(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    let (middle, mean) = ((count - 1.0) / 2.0, values.iter().sum::<f64>() / count.max(1.0));
+    let (mut up, mut across) = (0.0, 0.0);
+    for (at, value) in values.iter().enumerate() {
+        let offset = at as f64 - middle;
+        up += offset * (value - mean);
+        across += offset * offset;
+    }
+    if across > 0.0 { up / across } else { 0.0 }
+}
+
+fn number(name: &str) -> Option<u64> {
+    let text = std::env::var(name).ok()?;
+    Some(text.parse().unwrap_or_else(|_| panic!("`{name}` is `{text}`, not a number")))
+}
+
+fn random(state: &mut u64) -> u64 {
+    *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+    *state >> 33
+}
