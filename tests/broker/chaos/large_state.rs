@@ -1,9 +1,10 @@
 //! Does a crash cost the end of a changelog, whatever the size of the state?
 //!
 //! Every task that counts keeps a table of ballast beside its tallies. Once all of the ballast is
-//! committed, the one process there is gets killed and started again on its directory: how many
-//! records it reads back, and when every task answers again, is printed for two sizes that differ
-//! by a factor. `MILLSTREAM_STATE_MB` says how large the larger one is.
+//! committed, the one process there is gets killed and started again on its directory, for two sizes
+//! that differ by a factor; `MILLSTREAM_STATE_MB` says how large the larger one is. What it reads
+//! back is bounded by what write buffers hold, which is checked. When every task answers again is
+//! printed: with unoptimised code on a busy machine it says more about those.
 
 use std::time::Duration;
 
@@ -24,11 +25,9 @@ const FACTOR: u64 = 10;
 const ROW_BYTES: usize = 1_000;
 /// Ballast may be as large as a disk.
 const LOADING: Duration = Duration::from_secs(900);
-/// From the kill to the first result of the slowest task: the session is over by then, or the
-/// process is back before.
-const ANSWER_MAX: Duration = Duration::from_secs(5);
-/// What a task may have to read back: a few write buffers of each of its stores, in rows.
-const TAIL_MAX: u64 = 30_000;
+/// What a task may have to read back, in rows: a write buffer of 16 MiB, and what came while it was
+/// written to the disk.
+const TAIL_MAX: u64 = 25_000;
 
 #[test]
 fn exactly_once_a_crash_costs_the_end_of_the_changelog() {
@@ -65,7 +64,6 @@ fn crash(name: &str, guarantee: Guarantee, rows: u64) {
          all tasks at work {:.2} s after the kill",
         answered.as_secs_f64()
     ));
-    assert!(answered < ANSWER_MAX, "{answered:?}");
     // What lives in memory is restored whole.
     if cfg!(feature = "rocksdb") {
         assert!(restored < TAIL_MAX * u64::from(PARTITIONS), "{restored}");
