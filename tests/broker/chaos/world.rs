@@ -59,6 +59,8 @@ impl fmt::Display for Spread {
 pub(crate) struct World {
     settings: Settings,
     directory: PathBuf,
+    /// `None` where it is the one that tests share.
+    own_broker: Option<Broker>,
     /// `None` once feeding has ended.
     feeder: Option<Feeder>,
     pub(crate) watcher: Watcher,
@@ -72,7 +74,17 @@ pub(crate) struct World {
 impl World {
     /// Topics of its own, a feeder that feeds, and no process yet.
     pub(crate) fn new(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> Self {
-        let broker = Broker::shared();
+        Self::at(None, name, guarantee, protocol)
+    }
+
+    /// The same, at a broker of its own.
+    pub(crate) fn at(
+        own_broker: Option<Broker>,
+        name: &str,
+        guarantee: Guarantee,
+        protocol: GroupProtocol,
+    ) -> Self {
+        let broker = own_broker.as_ref().unwrap_or_else(|| Broker::shared());
         let directory =
             std::env::temp_dir().join(format!("millstream-chaos-{}-{name}", std::process::id()));
         let settings = Settings {
@@ -93,7 +105,11 @@ impl World {
         let watcher = Watcher::start(broker, &settings.output());
         let (processes, ended) = (BTreeMap::new(), Vec::new());
         let recoveries = Vec::new();
-        Self { settings, directory, feeder, watcher, processes, ended, recoveries }
+        Self { settings, directory, own_broker, feeder, watcher, processes, ended, recoveries }
+    }
+
+    fn broker(&self) -> &Broker {
+        self.own_broker.as_ref().unwrap_or_else(|| Broker::shared())
     }
 
     /// Starts a process of this name on the state of this machine.
@@ -103,12 +119,18 @@ impl World {
 
     /// Starts a process that is a static member of the group.
     pub(crate) fn start_as(&mut self, name: &str, machine: &str, instance: Option<&str>) {
-        let settings = Settings {
-            name: name.to_owned(),
-            state_dir: self.directory.join(machine),
-            instance: instance.map(str::to_owned),
-            ..self.settings.clone()
-        };
+        let instance = instance.map(str::to_owned);
+        self.launch(name, machine, Settings { instance, ..self.settings.clone() });
+    }
+
+    /// Starts a process that finds the broker at this address.
+    pub(crate) fn start_by(&mut self, name: &str, machine: &str, brokers: String) {
+        self.launch(name, machine, Settings { brokers, ..self.settings.clone() });
+    }
+
+    fn launch(&mut self, name: &str, machine: &str, settings: Settings) {
+        let state_dir = self.directory.join(machine);
+        let settings = Settings { name: name.to_owned(), state_dir, ..settings };
         self.processes.insert(name.to_owned(), Process::start(&settings));
     }
 
@@ -146,12 +168,26 @@ impl World {
         gone
     }
 
-    fn gone(&self, name: &str) -> Gone {
-        let seen = self.watcher.since(0);
-        let latest: BTreeMap<_, _> = seen.iter().flat_map(|seen| &seen.work).cloned().collect();
+    /// Kills the broker, and starts it again. It takes every task away until it is back.
+    pub(crate) fn restart_broker(&mut self) -> Gone {
+        let broker = self.own_broker.as_mut().expect("others need the one that is shared");
+        broker.kill_9();
+        broker.restart();
+        let at = Instant::now();
+        Gone { name: "the broker".to_owned(), tasks: self.latest().into_keys().collect(), at }
+    }
+
+    /// A process that is about to be taken away.
+    pub(crate) fn gone(&self, name: &str) -> Gone {
         let is_its = |(_, by): &(String, String)| by == name;
-        let tasks = latest.into_iter().filter(is_its).map(|(task, _)| task).collect();
+        let tasks = self.latest().into_iter().filter(is_its).map(|(task, _)| task).collect();
         Gone { name: name.to_owned(), tasks, at: Instant::now() }
+    }
+
+    /// Who has run each task last.
+    fn latest(&self) -> BTreeMap<String, String> {
+        let seen = self.watcher.since(0);
+        seen.iter().flat_map(|seen| &seen.work).cloned().collect()
     }
 
     /// Waits until, from now on, every task is at work, in these processes alone, and in each of
@@ -252,13 +288,14 @@ impl World {
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
             self.terminate(&name);
         }
-        self.check(&read_all(Broker::shared(), &self.settings.output()), total);
+        self.check(&read_all(self.broker(), &self.settings.output()), total);
         let seen = self.watcher.since(0);
         let name = &self.settings.application;
-        if !self.recoveries.is_empty() {
+        let gap = silences(&seen).into_values().max().unwrap_or_default().as_secs_f64();
+        if self.recoveries.is_empty() {
+            super::figure(&format!("{name}: longest gap {gap:.2} s"));
+        } else {
             let spread = Spread::of(self.recoveries.iter().copied());
-            let gap = silences(&seen).into_values().max().unwrap_or_default();
-            let gap = gap.as_secs_f64();
             super::figure(&format!("{name}: all recoveries: {spread}; longest gap {gap:.2} s"));
         }
         seen
