@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the checks and tests of millstream, stage by stage, and counts what passed.
 #
-#   tests/run.sh [STAGE ...]      no argument: every stage but the last two, in this order
+#   tests/run.sh [STAGE ...]      no argument: every stage but the last three, in this order
 #
 #   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
 #   format       rustfmt
@@ -14,6 +14,7 @@
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#   network      the broker is killed, and a process loses its way to it (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
 #   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
 #
@@ -28,7 +29,7 @@
 set -u -o pipefail
 
 readonly WHOLE=(setup format lint docs test sim examples conformance broker package msrv)
-readonly STAGES=("${WHOLE[@]}" soak quick)
+readonly STAGES=("${WHOLE[@]}" network soak quick)
 readonly KAFKA_VERSION=4.3.1
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
@@ -281,6 +282,11 @@ stage_broker() {
   step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 --skip chaos::
   wait "$chaos" || complain "exit code $? of the tests that kill processes"
   cat "$log"
+}
+
+stage_network() {
+  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 --ignored chaos::network::
 }
 
 stage_soak() {

@@ -69,6 +69,8 @@ enum Doors {
     Guarded(Vec<String>),
     /// One for each of [`TLS_DOORS`], with the key stores of this directory.
     Tls(PathBuf),
+    /// One whose clients are sent to this port of 127.0.0.1, where a proxy listens.
+    Proxied(u16),
 }
 
 /// The listeners with TLS, each with a key store of its name: the first asks for a name and a
@@ -96,6 +98,17 @@ impl Broker {
     /// Starts a broker with the listeners [`TLS_DOORS`], whose key stores are in a directory.
     pub(crate) fn start_tls(stores: &Path) -> Self {
         Self::start_with(&Doors::Tls(stores.to_owned()))
+    }
+
+    /// Starts a broker with a listener that is reached through a proxy at a port of 127.0.0.1: what
+    /// comes in there goes to [`Self::behind_proxy`].
+    pub(crate) fn start_proxied(port: u16) -> Self {
+        Self::start_with(&Doors::Proxied(port))
+    }
+
+    /// The port of the listener that only the proxy knows.
+    pub(crate) fn behind_proxy(&self) -> u16 {
+        self.ports_of_doors[0]
     }
 
     /// What a client of one of [`TLS_DOORS`] is given as `bootstrap.servers`.
@@ -245,14 +258,17 @@ impl Broker {
     fn properties_of_doors(&self) -> String {
         let Ports { client, controller } = self.ports;
         let doors = self.doors.listeners();
-        let (mut addresses, mut protocols) = (String::new(), String::new());
+        let (mut addresses, mut advertised) = (String::new(), String::new());
+        let mut protocols = String::new();
         for ((name, protocol), port) in doors.iter().zip(&self.ports_of_doors) {
+            let seen = self.doors.advertised(*port);
             addresses.extend([",", name, "://127.0.0.1:", &port.to_string()]);
+            advertised.extend([",", name, "://127.0.0.1:", &seen.to_string()]);
             protocols.extend([",", name, ":", protocol]);
         }
         format!(
             "listeners=PLAINTEXT://127.0.0.1:{client},CONTROLLER://127.0.0.1:{controller}{addresses}
-advertised.listeners=PLAINTEXT://127.0.0.1:{client}{addresses}
+advertised.listeners=PLAINTEXT://127.0.0.1:{client}{advertised}
 listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocols}
 "
         ) + &self.doors.settings()
@@ -463,9 +479,14 @@ impl Doors {
     fn count(&self) -> u32 {
         match self {
             Self::None => 0,
-            Self::Guarded(_) => 1,
+            Self::Guarded(_) | Self::Proxied(_) => 1,
             Self::Tls(_) => TLS_DOORS.len() as u32,
         }
+    }
+
+    /// The port that clients are told for a listener at this port.
+    fn advertised(&self, port: u16) -> u16 {
+        if let Self::Proxied(proxy) = self { *proxy } else { port }
     }
 
     /// Name and protocol of each listener.
@@ -473,6 +494,7 @@ impl Doors {
         match self {
             Self::None => Vec::new(),
             Self::Guarded(_) => vec![("GUARDED".to_owned(), "SASL_PLAINTEXT")],
+            Self::Proxied(_) => vec![("PROXIED".to_owned(), "PLAINTEXT")],
             Self::Tls(_) => {
                 let protocols = ["SASL_SSL", "SSL", "SSL"];
                 TLS_DOORS.map(str::to_uppercase).into_iter().zip(protocols).collect()
@@ -483,7 +505,7 @@ impl Doors {
     /// What only they need.
     fn settings(&self) -> String {
         match self {
-            Self::None => String::new(),
+            Self::None | Self::Proxied(_) => String::new(),
             Self::Guarded(users) => {
                 let users: Vec<_> =
                     users.iter().map(|user| format!("user_{user}={PASSWORD}")).collect();
@@ -527,7 +549,7 @@ listener.name.{door}.ssl.key.password={PASSWORD}
                 let user = format!("SCRAM-SHA-512=[name={USER},password={PASSWORD}]");
                 vec!["--add-scram".to_owned(), user]
             }
-            Self::None | Self::Guarded(_) => Vec::new(),
+            Self::None | Self::Guarded(_) | Self::Proxied(_) => Vec::new(),
         }
     }
 }

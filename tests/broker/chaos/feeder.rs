@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 
@@ -49,6 +49,7 @@ impl Feeder {
 fn feed(producer: &BaseProducer, topic: &str, is_done: &AtomicBool) -> u64 {
     let mut number = 0;
     while !is_done.load(Ordering::SeqCst) {
+        let next = Instant::now() + PAUSE;
         for _ in 0..BURST {
             let (key, value) = (number_bytes(number), word(number));
             let partition = i32::try_from(number % u64::from(PARTITIONS)).expect("a small number");
@@ -56,7 +57,10 @@ fn feed(producer: &BaseProducer, topic: &str, is_done: &AtomicBool) -> u64 {
             producer.send(record).map_err(|(error, _)| error).expect("the queue has room");
             number += 1;
         }
-        producer.poll(PAUSE);
+        // What is heard of a broker that is down ends a poll early.
+        while Instant::now() < next {
+            producer.poll(next.saturating_duration_since(Instant::now()));
+        }
     }
     producer.flush(PATIENCE).expect("the broker acknowledges");
     number

@@ -1,10 +1,10 @@
 //! Does a crash cost the end of a changelog, whatever the size of the state?
 //!
 //! Every task that counts keeps a table of ballast beside its tallies. Once all of the ballast is
-//! committed, the one process there is gets killed and started again on its directory, for two sizes
-//! that differ by a factor; `MILLSTREAM_STATE_MB` says how large the larger one is. What it reads
-//! back is bounded by what write buffers hold, which is checked. When every task answers again is
-//! printed: with unoptimised code on a busy machine it says more about those.
+//! committed, the one process there is gets killed and started again on its directory, for two
+//! sizes that differ by a factor; `MILLSTREAM_STATE_MB` says how large the larger one is. What it
+//! reads back is bounded by what write buffers hold, which is checked. When every task answers
+//! again is printed: with unoptimised code on a busy machine it says more about those.
 
 use std::time::Duration;
 

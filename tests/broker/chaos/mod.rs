@@ -1,4 +1,5 @@
-//! Does an application of several processes survive what happens to processes?
+//! Does an application of several processes survive what happens to processes, to the broker, and
+//! on the way between them?
 //!
 //! Real processes on a real broker, fed with numbered records all the while. At the end every
 //! result is checked against what was fed. What is measured is printed.
@@ -9,7 +10,9 @@ mod application;
 mod feeder;
 mod large_state;
 mod lines;
+mod network;
 mod process;
+mod proxy;
 mod soak;
 mod watcher;
 mod world;

@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message;
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -96,6 +96,7 @@ pub(crate) fn read_all(broker: &Broker, topic: &str) -> Vec<Seen> {
         match consumer.poll(PATIENCE).expect("records, or the end") {
             Ok(record) => seen.push(parse(record.partition(), record.key(), record.payload())),
             Err(KafkaError::PartitionEOF(_)) => unread -= 1,
+            Err(error) if is_outage(&error) => {}
             Err(error) => panic!("results cannot be read: {error}"),
         }
     }
@@ -126,12 +127,20 @@ fn watch(consumer: &BaseConsumer, shared: &Shared) {
         let record = match record {
             Ok(record) => record,
             Err(KafkaError::PartitionEOF(_)) => continue,
+            Err(error) if is_outage(&error) => continue,
             Err(error) => panic!("results cannot be read: {error}"),
         };
         let seen = parse(record.partition(), record.key(), record.payload());
         shared.seen.lock().expect("no panic while held").push(seen);
         shared.grown.notify_all();
     }
+}
+
+/// Whether the broker cannot be reached: the client tries again by itself.
+fn is_outage(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{AllBrokersDown, BrokerTransportFailure, OperationTimedOut};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(AllBrokersDown | BrokerTransportFailure | OperationTimedOut))
 }
 
 fn parse(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Seen {

@@ -61,6 +61,8 @@ impl fmt::Display for Spread {
 pub(crate) struct World {
     settings: Settings,
     directory: PathBuf,
+    /// `None` where it is the one that tests share.
+    own_broker: Option<Broker>,
     /// `None` once feeding has ended.
     feeder: Option<Feeder>,
     pub(crate) watcher: Watcher,
@@ -74,7 +76,17 @@ pub(crate) struct World {
 impl World {
     /// Topics of its own, a feeder that feeds, and no process yet.
     pub(crate) fn new(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> Self {
-        let broker = Broker::shared();
+        Self::at(None, name, guarantee, protocol)
+    }
+
+    /// The same, at a broker of its own.
+    pub(crate) fn at(
+        own_broker: Option<Broker>,
+        name: &str,
+        guarantee: Guarantee,
+        protocol: GroupProtocol,
+    ) -> Self {
+        let broker = own_broker.as_ref().unwrap_or_else(|| Broker::shared());
         let directory =
             std::env::temp_dir().join(format!("millstream-chaos-{}-{name}", std::process::id()));
         let settings = Settings {
@@ -97,7 +109,11 @@ impl World {
         let watcher = Watcher::start(broker, &settings.output());
         let (processes, ended) = (BTreeMap::new(), Vec::new());
         let recoveries = Vec::new();
-        Self { settings, directory, feeder, watcher, processes, ended, recoveries }
+        Self { settings, directory, own_broker, feeder, watcher, processes, ended, recoveries }
+    }
+
+    fn broker(&self) -> &Broker {
+        self.own_broker.as_ref().unwrap_or_else(|| Broker::shared())
     }
 
     /// The same for an application with a table of ballast, which is to be filled first.
@@ -128,12 +144,18 @@ impl World {
 
     /// Starts a process that is a static member of the group.
     pub(crate) fn start_as(&mut self, name: &str, machine: &str, instance: Option<&str>) {
-        let settings = Settings {
-            name: name.to_owned(),
-            state_dir: self.directory.join(machine),
-            instance: instance.map(str::to_owned),
-            ..self.settings.clone()
-        };
+        let instance = instance.map(str::to_owned);
+        self.launch(name, machine, Settings { instance, ..self.settings.clone() });
+    }
+
+    /// Starts a process that finds the broker at this address.
+    pub(crate) fn start_by(&mut self, name: &str, machine: &str, brokers: String) {
+        self.launch(name, machine, Settings { brokers, ..self.settings.clone() });
+    }
+
+    fn launch(&mut self, name: &str, machine: &str, settings: Settings) {
+        let state_dir = self.directory.join(machine);
+        let settings = Settings { name: name.to_owned(), state_dir, ..settings };
         self.processes.insert(name.to_owned(), Process::start(&settings));
     }
 
@@ -171,11 +193,25 @@ impl World {
         gone
     }
 
-    fn gone(&self, name: &str) -> Gone {
+    /// Kills the broker, and starts it again. It takes every task away until it is back.
+    pub(crate) fn restart_broker(&mut self) -> Gone {
+        let broker = self.own_broker.as_mut().expect("others need the one that is shared");
+        broker.kill_9();
+        broker.restart();
+        self.gone_where("the broker", |_| true)
+    }
+
+    /// A process that is about to be taken away.
+    pub(crate) fn gone(&self, name: &str) -> Gone {
+        self.gone_where(name, |by| by == name)
+    }
+
+    /// What takes away the tasks that were run last by processes of such names.
+    fn gone_where(&self, name: &str, is_its: impl Fn(&str) -> bool) -> Gone {
         self.watcher.look(|seen| {
             let work = seen.iter().flat_map(|seen| &seen.work);
             let latest: BTreeMap<_, _> = work.map(|(task, by)| (task, by)).collect();
-            let its = latest.into_iter().filter(|(_, by)| *by == name);
+            let its = latest.into_iter().filter(|(_, by)| is_its(by));
             let tasks = its.map(|(task, _)| task.clone()).collect();
             Gone { name: name.to_owned(), tasks, from: seen.len(), at: Instant::now() }
         })
@@ -262,10 +298,11 @@ impl World {
         super::figure(&verdict.unwrap_or_else(|problem| self.fail(&problem)));
         let seen = self.watcher.since(0);
         let name = &self.settings.application;
-        if !self.recoveries.is_empty() {
+        let gap = silences(&seen).into_values().max().unwrap_or_default().as_secs_f64();
+        if self.recoveries.is_empty() {
+            super::figure(&format!("{name}: longest gap {gap:.2} s"));
+        } else {
             let spread = Spread::of(self.recoveries.iter().copied());
-            let gap = silences(&seen).into_values().max().unwrap_or_default();
-            let gap = gap.as_secs_f64();
             super::figure(&format!("{name}: all recoveries: {spread}; longest gap {gap:.2} s"));
         }
         seen
@@ -296,7 +333,7 @@ impl World {
         for name in self.processes.keys().cloned().collect::<Vec<_>>() {
             self.terminate(&name);
         }
-        let seen = read_all(Broker::shared(), &self.settings.output());
+        let seen = read_all(self.broker(), &self.settings.output());
         let name = &self.settings.application;
         if self.settings.guarantee == Guarantee::ExactlyOnce {
             exactly_once(&seen, total)?;

@@ -1,0 +1,137 @@
+//! Does an application survive what happens to its broker, and on its way to it?
+//!
+//! Where the way is hit, it is that of `b` alone: `a` and `c`, and who feeds and who watches, reach
+//! the broker by another one.
+//!
+//! These run on request, not with the rest: where a coordinator is away for longer than a request
+//! to it may take, librdkafka can end a process when it comes back, and a process whose connections
+//! are cut may be silent for longer than a session.
+
+use std::time::Duration;
+
+use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
+use millstream::log::GroupProtocol::CooperativeSticky;
+
+use super::proxy::{Proxy, Weather};
+use super::world::World;
+use super::{alone, assert_unmoved_go_on, runners};
+use crate::kafka::Broker;
+
+const ALL: [&str; 3] = ["a", "b", "c"];
+const DELAY: Duration = Duration::from_millis(200);
+/// How often all connections of a process end.
+const CUTS: usize = 4;
+
+/// Kills the broker: at work, once more before the application has found itself again, and at work.
+fn kill_broker(name: &str, guarantee: Guarantee) {
+    let _alone = alone();
+    let mut world = World::at(Some(Broker::start()), name, guarantee, CooperativeSticky);
+    for (process, machine) in ALL.into_iter().zip(["1", "2", "3"]) {
+        world.start(process, machine);
+    }
+    world.await_run_by(&ALL);
+    for kills in [2, 1] {
+        let gone = (0..kills).map(|_| world.restart_broker()).last().expect("more than none");
+        world.recovered(&gone);
+        world.await_run_by(&ALL);
+    }
+    world.finish();
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn a_killed_broker_doubles_nothing() {
+    kill_broker("broker-eos", ExactlyOnce);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn at_least_once_a_killed_broker_loses_nothing() {
+    kill_broker("broker-alo", AtLeastOnce);
+}
+
+/// Three processes that share evenly, one of them behind a proxy, and from where on.
+fn one_behind_proxy(name: &str, guarantee: Guarantee) -> (World, Proxy, usize) {
+    let mut proxy = Proxy::new();
+    let broker = Broker::start_proxied(proxy.port());
+    proxy.lead_to(broker.behind_proxy());
+    let mut world = World::at(Some(broker), name, guarantee, CooperativeSticky);
+    world.start("a", "1");
+    world.start_by("b", "2", proxy.bootstrap());
+    world.start("c", "3");
+    let start = world.await_even(&ALL);
+    (world, proxy, start)
+}
+
+/// Takes a process' way from it until others have its tasks, and gives it back.
+fn lose_way(name: &str, guarantee: Guarantee, weather: Weather) {
+    let _alone = alone();
+    let (mut world, proxy, _) = one_behind_proxy(name, guarantee);
+    for _ in 0..2 {
+        let gone = world.gone("b");
+        proxy.set(weather);
+        world.recovered(&gone);
+        world.await_run_by(&["a", "c"]);
+        proxy.set(Weather::Clear);
+        world.await_run_by(&ALL);
+    }
+    world.finish();
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn what_a_process_sends_after_its_session_has_ended_doubles_nothing() {
+    lose_way("hole-eos", ExactlyOnce, Weather::Hole);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn at_least_once_a_process_out_of_reach_loses_nothing() {
+    lose_way("hole-alo", AtLeastOnce, Weather::Hole);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn a_process_that_hears_no_answers_doubles_nothing() {
+    lose_way("mute-eos", ExactlyOnce, Weather::NoAnswers);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn at_least_once_a_process_that_hears_no_answers_loses_nothing() {
+    lose_way("mute-alo", AtLeastOnce, Weather::NoAnswers);
+}
+
+/// Ends all connections of a process at once, and then makes its way a long one: neither costs it
+/// a task.
+fn disturb_way(name: &str, guarantee: Guarantee) {
+    let _alone = alone();
+    let (world, proxy, start) = one_behind_proxy(name, guarantee);
+    for _ in 0..CUTS {
+        proxy.cut();
+        world.await_run_by(&ALL);
+    }
+    proxy.set(Weather::Slow(DELAY));
+    world.await_run_by(&ALL);
+    proxy.cut();
+    world.await_run_by(&ALL);
+    proxy.set(Weather::Clear);
+    world.await_run_by(&ALL);
+    let seen = world.finish();
+    for (task, runners) in runners(&seen[start..]) {
+        assert_eq!(runners.len(), 1, "{task} moved: {runners:?}");
+    }
+    assert_unmoved_go_on(name, &seen[start..]);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn a_process_whose_connections_end_keeps_its_tasks() {
+    disturb_way("cut-eos", ExactlyOnce);
+}
+
+#[test]
+#[ignore = "shakes the network and the broker: `tests/run.sh network`"]
+fn at_least_once_a_process_whose_connections_end_keeps_its_tasks() {
+    disturb_way("cut-alo", AtLeastOnce);
+}
