@@ -161,6 +161,11 @@ impl ManualClock {
         self.wall_ms.fetch_add(by, Ordering::SeqCst);
         self.monotonic_ms.fetch_add(by as u64, Ordering::SeqCst);
     }
+
+    /// Sets the wall clock back; the monotonic clock stays where it is.
+    pub fn set_back(&self, by: Duration) {
+        self.wall_ms.fetch_sub(millis(by), Ordering::SeqCst);
+    }
 }
 
 impl Clock for ManualClock {

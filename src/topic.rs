@@ -29,7 +29,8 @@ pub enum OffsetReset {
 
 /// Chooses a record's timestamp from key, value and the timestamp that the log holds.
 ///
-/// A negative result is invalid: the record goes to the error policy.
+/// A negative result is invalid: the record goes to the error policy. So [`Timestamp::UNKNOWN`]
+/// refuses a record whose time is far ahead, before stream time follows it and does not come back.
 pub type TimestampExtractor<K, V> = Arc<dyn Fn(&K, &V, Timestamp) -> Timestamp + Send + Sync>;
 
 /// A topic with the types of its keys and values and the codecs between them and bytes.

@@ -14,7 +14,8 @@
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
-#   network      the broker is killed, and a process loses its way to it (needs what `broker` needs)
+#   network      the broker is killed, and a process loses its way to it; not all of it holds
+#                (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
 #   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
 #
@@ -286,7 +287,8 @@ stage_broker() {
 
 stage_network() {
   [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
-  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 --ignored chaos::network::
+  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 \
+    --ignored chaos::network::
 }
 
 stage_soak() {
@@ -410,7 +412,10 @@ main() {
   local stage stages=("$@")
   [ $# -gt 0 ] || stages=("${WHOLE[@]}")
   if [ "${1:-}" = soak ]; then
-    [[ "${2:-}" =~ ^[1-9][0-9]*$ && $# = 2 ]] || { echo "say for how many minutes: soak 20" >&2; exit 2; }
+    if [[ $# != 2 || ! $2 =~ ^[1-9][0-9]*$ ]]; then
+      echo "say for how many minutes: soak 20" >&2
+      exit 2
+    fi
     export MILLSTREAM_SOAK_MINUTES=$2
     # Building and checking take their time, too.
     export MILLSTREAM_STAGE_SECONDS=$((60 * $2 + 2400))

@@ -7,6 +7,8 @@
 //! - Timers that are due fire in the order of their times, then in the order in which they were
 //!   set or have fired last.
 //! - A timer that is cancelled does not fire again, not even if it was due already.
+//! - Where the wall clock is set back, a timer does not wait until it has caught up: it fires next
+//!   at the next time of its grid by the new clock.
 //! - The queue does not keep operators alive.
 
 use std::cell::{Cell, RefCell};
@@ -77,9 +79,9 @@ pub(crate) fn first_on_grid(start: Timestamp, interval: Duration, now: Timestamp
     if start < now { next_on_grid(start, interval_ms(interval), now) } else { start }
 }
 
-/// The first time behind `now` on the grid that `due`, which is not behind `now`, is on.
+/// The first time behind `now` on the grid that `due` is on.
 fn next_on_grid(due: Timestamp, interval_ms: i64, now: Timestamp) -> Timestamp {
-    let steps = (now.as_millis() - due.as_millis()) / interval_ms + 1;
+    let steps = now.as_millis().saturating_sub(due.as_millis()).div_euclid(interval_ms) + 1;
     due.plus_millis(steps.saturating_mul(interval_ms))
 }
 
@@ -124,6 +126,8 @@ impl Eq for Timer {}
 pub(crate) struct PunctuationQueue {
     stream_time: BinaryHeap<Timer>,
     wall_clock: BinaryHeap<Timer>,
+    /// What the wall clock said when its timers were looked at last.
+    last_wall_clock: Option<Timestamp>,
     next_id: u64,
     next_turn: u64,
 }
@@ -155,6 +159,12 @@ impl PunctuationQueue {
 
     /// Takes the next timer of this kind that is due at `now`, and sets when it fires again.
     pub(crate) fn take_due(&mut self, kind: PunctuationType, now: Timestamp) -> Option<Due> {
+        if kind == PunctuationType::WallClock {
+            let before = self.last_wall_clock.replace(now);
+            if let Some(before) = before.filter(|before| now < *before) {
+                self.set_back(before, now);
+            }
+        }
         while self.timers(kind).peek().is_some_and(|timer| timer.due <= now) {
             let mut timer = self.timers(kind).pop()?;
             let target = timer.target.upgrade().filter(|_| !timer.cancelled.get());
@@ -166,6 +176,19 @@ impl PunctuationQueue {
             return Some(Due { punctuation, target });
         }
         None
+    }
+
+    /// Moves timers to the clock that was set back. One whose first time lies further ahead than
+    /// its interval was given that time, and keeps it.
+    #[cold]
+    fn set_back(&mut self, before: Timestamp, now: Timestamp) {
+        let mut timers = std::mem::take(&mut self.wall_clock).into_vec();
+        for timer in &mut timers {
+            if timer.due <= before.plus_millis(timer.interval_ms) {
+                timer.due = next_on_grid(timer.due, timer.interval_ms, now);
+            }
+        }
+        self.wall_clock = timers.into();
     }
 
     /// When the next wall-clock timer fires, if it is not cancelled by then.
@@ -240,6 +263,22 @@ mod tests {
         assert_eq!(timers.fired(47), [0]);
         assert_eq!(timers.queue.next_wall_clock(), Some(at(50)));
         assert_eq!(timers.fired(50), [0]);
+    }
+
+    #[test]
+    fn timers_go_on_by_a_wall_clock_that_was_set_back() {
+        const HOUR: i64 = 3_600_000;
+        let mut timers = Timers::new();
+        timers.set(HOUR + 10, 10);
+        timers.set(2 * HOUR, 10);
+        assert_eq!(timers.fired(HOUR + 12), [0]);
+        assert_eq!(timers.fired(13), [0_u64; 0]);
+        assert_eq!(timers.queue.next_wall_clock(), Some(at(20)));
+        assert_eq!(timers.fired(20), [0]);
+        assert_eq!(timers.fired(34), [0]);
+        // A first time that was asked for is that time, whatever happens to the clock before.
+        assert_eq!(timers.fired(2 * HOUR - 1), [0]);
+        assert_eq!(timers.fired(2 * HOUR), [1, 0]);
     }
 
     #[test]

@@ -25,6 +25,14 @@ pub(crate) trait Source {
     fn forward(&mut self, cx: &mut Cx<'_>) -> Result<()>;
 }
 
+/// Why a record is refused whose time is negative: its producer has set none, or an extractor wants
+/// no such record.
+#[cold]
+fn no_time(timestamp: Timestamp) -> BoxError {
+    let fix = "take the time from the record with `Topic::timestamps`";
+    format!("timestamp: {timestamp} is before the epoch; {fix}").into()
+}
+
 /// Factory of a topic's source.
 pub(crate) struct TopicSource<K, V> {
     pub(crate) key: SharedCodec<K>,
@@ -69,7 +77,7 @@ impl<K: Data, V: Data> Source for TopicSourceOp<K, V> {
             None => view.timestamp,
         };
         if timestamp < Timestamp::ZERO {
-            return Err(format!("timestamp: {timestamp} is before the epoch").into());
+            return Err(no_time(timestamp));
         }
         self.loaded.push_back(Record { key, value, timestamp });
         Ok(timestamp)

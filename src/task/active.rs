@@ -14,9 +14,10 @@ mod failures;
 mod saving;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::error::Result;
-use crate::log::{EncodedHeaders, PartitionId, RecordBatch};
+use crate::log::{EncodedHeaders, PartitionId, RecordBatch, TopicPartition};
 use crate::operator::build::TaskParts;
 use crate::operator::punctuation::{Due, PunctuationType};
 use crate::operator::push::{Cx, DropCounts, Failure, Origin};
@@ -34,6 +35,9 @@ pub(crate) use saving::Prepared;
 
 /// After how many records a task looks at what it has not committed.
 const RECORDS_PER_LOOK: usize = 64;
+
+/// A record that is further ahead of the wall clock is told of. Clocks of producers differ by less.
+const FAR_AHEAD: Duration = Duration::from_secs(24 * 3_600);
 
 /// How far a task may process.
 #[derive(Clone, Copy, Debug)]
@@ -271,7 +275,14 @@ impl Task {
     fn process_one(&mut self, outbox: &mut Outbox, now: Now, index: usize) -> Result<()> {
         let queue = &mut self.queues[index];
         let (timestamp, offset) = queue.take_head();
-        self.stream_time = self.stream_time.max(timestamp);
+        if timestamp > self.stream_time {
+            // Told once: where stream time gets there, not of every record behind it.
+            let far = now.wall_clock + FAR_AHEAD;
+            if timestamp > far && self.stream_time <= far {
+                tell_far_ahead(self.id, &queue.name, offset, timestamp);
+            }
+            self.stream_time = timestamp;
+        }
         self.is_dirty = true;
         let environment = Arc::as_ref(&self.environment);
         let mut collector = TaskOutbox::new(outbox, &mut self.targets, environment, self.id);
@@ -402,4 +413,20 @@ impl Task {
     pub(crate) fn into_backend(self) -> SharedBackend {
         self.backend
     }
+}
+
+/// Stream time does not come back from there: windows close, and records with the right time are
+/// late.
+#[cold]
+fn tell_far_ahead(task: TaskId, partition: &TopicPartition, offset: i64, timestamp: Timestamp) {
+    tracing::warn!(
+        %task,
+        %partition,
+        offset,
+        %timestamp,
+        "a record is more than a day ahead of the wall clock, and stream time follows it: records \
+         with the right time are late from here on; if this time is wrong, refuse such records in \
+         `Topic::timestamps` with `Timestamp::UNKNOWN`, or at the broker with \
+         `message.timestamp.after.max.ms`"
+    );
 }

@@ -46,7 +46,7 @@ use crate::topology::{Layout, dead_letter_topics, topics_read, topics_written};
 /// [`manual_commit`]: TopologyTestDriver::manual_commit
 pub struct TopologyTestDriver {
     log: MemoryLog,
-    clock: Arc<ManualClock>,
+    pub(super) clock: Arc<ManualClock>,
     config: Arc<Config>,
     topology: Topology,
     directory: Arc<StateDirectory>,

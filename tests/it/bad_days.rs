@@ -1,13 +1,13 @@
 //! What becomes of an application on a bad day: too much of one key, too many keys at once, a
-//! directory that is not its own or of a later version?
+//! directory that is not its own or of a later version, a topic that has grown?
 
 use std::fs;
 use std::time::Duration;
 
-use millstream::log::memory::MemoryLog;
+use millstream::log::memory::{MemoryLog, ReadRecord};
 use millstream::testing::TopologyTestDriver;
 use millstream::{
-    App, Config, StartError, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology,
+    App, Config, Headers, StartError, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology,
 };
 
 use crate::scratch::ScratchDir;
@@ -111,9 +111,66 @@ fn a_directory_of_a_later_version_is_refused_and_left_as_it_is() {
     let later = fs::read_to_string(&stamp).unwrap().replace("format: 1", "format: 2");
     fs::write(&stamp, &later).unwrap();
     let told = told(&log, &scratch);
-    assert!(told.contains("is of format `2`, not of format `1`"), "{told}");
-    assert!(told.contains("choose another `state_dir`, or delete it"), "{told}");
+    assert!(told.contains("is of format `2`, and this version of millstream reads"), "{told}");
+    assert!(told.contains("run the version that wrote it"), "{told}");
+    assert!(told.contains("choose another `state_dir`"), "{told}");
     assert_eq!(fs::read_to_string(&stamp).unwrap(), later);
+}
+
+fn send_to(log: &MemoryLog, partition: u32, key: &str) {
+    let at = Timestamp::from_millis(7);
+    log.produce("words", Some(partition), at, Some(key.as_bytes()), Some(b""), &Headers::new());
+}
+
+/// Waits until so many results are there, and says whose they are.
+fn counted(log: &MemoryLog, count: usize) -> Vec<String> {
+    log.wait_until(PATIENCE, || log.read("counts").len() >= count);
+    let key = |record: ReadRecord| String::from_utf8(record.key.expect("results have a key"));
+    log.read("counts").into_iter().map(|record| key(record).expect("a key is text")).collect()
+}
+
+/// Counts nothing, so that a topic may grow under it.
+fn start_passing(log: &MemoryLog, scratch: &ScratchDir) -> App {
+    let builder = StreamsBuilder::new();
+    builder.stream(&words()).map_values(|_| 1_i64).to(&counts());
+    let topology = builder.build().expect("a valid pipeline");
+    let config = Config::builder("app", "in-process").state_dir(scratch.path()).build();
+    let app = App::builder(&topology, config.expect("valid settings")).log(log.clone());
+    app.start().expect("it starts")
+}
+
+#[test]
+fn an_application_whose_topic_grows_ends_and_reads_all_of_it_when_started_anew() {
+    let (log, scratch) = (log(), ScratchDir::new());
+    let app = start_passing(&log, &scratch);
+    send_to(&log, 0, "before");
+    assert_eq!(counted(&log, 1), ["before"]);
+    log.grow_topic("words", 3);
+    send_to(&log, 2, "after");
+    assert!(log.wait_until(PATIENCE, || app.error().is_some()));
+    let told = app.error().expect("it has failed").to_string();
+    assert!(told.contains("words") && told.contains("start the application anew"), "{told}");
+    app.close(PATIENCE);
+    let again = start_passing(&log, &scratch);
+    assert_eq!(counted(&log, 2), ["before", "after"]);
+    assert!(again.error().is_none() && again.close(PATIENCE));
+}
+
+#[test]
+fn state_of_a_topic_that_has_grown_is_refused_until_its_changelog_has_grown_too() {
+    let (log, scratch) = (log(), ScratchDir::new());
+    let app = start(&log, &scratch).expect("it starts");
+    send_to(&log, 0, "before");
+    assert_eq!(counted(&log, 1), ["before"]);
+    assert!(app.close(PATIENCE));
+    log.grow_topic("words", 3);
+    let told = told(&log, &scratch);
+    assert!(told.contains("app-counts-changelog") && told.contains('3'), "{told}");
+    log.grow_topic("app-counts-changelog", 3);
+    let app = start(&log, &scratch).expect("it starts");
+    send_to(&log, 2, "after");
+    assert_eq!(counted(&log, 2), ["before", "after"]);
+    assert!(app.error().is_none() && app.close(PATIENCE));
 }
 
 fn files_named(name: &str, folder: &std::path::Path) -> Vec<std::path::PathBuf> {

@@ -38,6 +38,15 @@ impl MemoryLog {
         created.expect("a topic has at least one partition");
     }
 
+    /// Gives a topic more partitions, as administrators do; fewer are not possible.
+    ///
+    /// # Panics
+    ///
+    /// If the topic does not exist.
+    pub fn grow_topic(&self, name: &str, partitions: u32) {
+        self.shared.change(|state| state.grow_topic(name, partitions));
+    }
+
     /// Appends one record outside of any transaction and returns its offset.
     ///
     /// Where no partition is given, the key decides as in Kafka; without a key it is the first.

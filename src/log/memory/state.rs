@@ -98,19 +98,31 @@ impl State {
             return Err(LogError::Fatal(text));
         }
         let name: Arc<str> = new.name.as_str().into();
-        let partitions: Vec<PartitionId> = (0..new.partitions)
-            .map(|index| self.names.id(&TopicPartition::new(Arc::clone(&name), index)))
-            .collect();
-        for id in &partitions {
-            if self.logs.len() <= id.index() {
-                self.logs.resize_with(id.index() + 1, || None);
-            }
-            self.logs[id.index()] = Some(PartitionLog::new(*id));
-        }
+        let partitions =
+            (0..new.partitions).map(|index| self.new_partition(&name, index)).collect();
         let configs = new.configs.iter().cloned().collect();
         self.topics.insert(new.name.clone(), Topic { partitions, configs });
         self.balance_groups_of(&new.name);
         Ok(())
+    }
+
+    pub(super) fn grow_topic(&mut self, name: &str, partitions: u32) {
+        let held = self.topics.get(name).expect("the topic exists").partitions.len() as u32;
+        let shared: Arc<str> = name.into();
+        let more: Vec<_> =
+            (held..partitions).map(|index| self.new_partition(&shared, index)).collect();
+        self.topics.get_mut(name).expect("it was there a line above").partitions.extend(more);
+        self.balance_groups_of(name);
+    }
+
+    /// An empty partition.
+    fn new_partition(&mut self, topic: &Arc<str>, index: u32) -> PartitionId {
+        let id = self.names.id(&TopicPartition::new(Arc::clone(topic), index));
+        if self.logs.len() <= id.index() {
+            self.logs.resize_with(id.index() + 1, || None);
+        }
+        self.logs[id.index()] = Some(PartitionLog::new(id));
+        id
     }
 
     pub(super) fn log(&self, partition: PartitionId) -> Option<&PartitionLog> {

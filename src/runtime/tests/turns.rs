@@ -51,13 +51,17 @@ impl Process {
     }
 
     fn with(guarantee: Guarantee) -> Self {
+        Self::with_interval(guarantee, Duration::ZERO)
+    }
+
+    fn with_interval(guarantee: Guarantee, commit_interval: Duration) -> Self {
         let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_000)));
         let log = MemoryLog::with_clock(Arc::clone(&clock) as _);
         log.create_topic("words", 4);
         log.create_topic("counts", 2);
         let config = Config {
             transaction_timeout: TRANSACTION_TIMEOUT,
-            commit_interval: Duration::ZERO,
+            commit_interval,
             ..config(guarantee)
         };
         let Ready { directory, .. } = prepare(&word_count(), &config, &*log.admin()).unwrap();
@@ -397,4 +401,26 @@ fn a_store_whose_changelog_has_forgotten_what_comes_next_is_restored_whole() {
         },
     );
     assert_eq!(rows(&opened), 5, "what the changelog holds, and nothing from before");
+}
+
+#[test]
+fn commits_go_on_by_their_interval_though_the_wall_clock_was_set_back_an_hour() {
+    const INTERVAL: Duration = Duration::from_secs(1);
+    for guarantee in [Guarantee::ExactlyOnce, Guarantee::AtLeastOnce] {
+        let mut process = Process::with_interval(guarantee, INTERVAL);
+        process.start(task("0_0"));
+        for _ in 0..3 {
+            process.feed(0);
+            process.clock.set_back(Duration::from_secs(3_600));
+            let wanted = i64::from(process.fed);
+            let reaches = |offsets: &[(PartitionId, i64)]| offsets.iter().any(|at| at.1 == wanted);
+            process.turn_until(
+                |process| process.clock.advance(INTERVAL),
+                |report| match report {
+                    Report::Committed(offsets) if reaches(&offsets) => Some(()),
+                    _ => None,
+                },
+            );
+        }
+    }
 }

@@ -36,8 +36,16 @@ pub(super) fn check_stamp(
             ))
         })
     };
-    let expected =
-        [("format", FORMAT), ("application", application), ("cluster", cluster), ("key", key)];
+    let found = field("format")?;
+    if found != FORMAT {
+        let path = path.display();
+        return Err(StateError::Occupied(format!(
+            "the state directory `{path}` is of format `{found}`, and this version of millstream \
+             reads format `{FORMAT}`; run the version that wrote it, or choose another \
+             `state_dir`, and state is restored from the changelogs"
+        )));
+    }
+    let expected = [("application", application), ("cluster", cluster), ("key", key)];
     for (name, expected) in expected {
         let found = field(name)?;
         if found != expected {

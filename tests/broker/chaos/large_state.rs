@@ -3,8 +3,8 @@
 //! Every task that counts keeps a table of ballast beside its tallies. Once all of the ballast is
 //! committed, the one process there is gets killed and started again on its directory, for two
 //! sizes that differ by a factor; `MILLSTREAM_STATE_MB` says how large the larger one is. What it
-//! reads back is bounded by what write buffers hold, which is checked. When every task answers
-//! again is printed: with unoptimised code on a busy machine it says more about those.
+//! reads back is bounded by what write buffers hold, which is checked. How long every task takes to
+//! answer again is printed, and depends on what else the machine does.
 
 use std::time::Duration;
 

@@ -18,29 +18,11 @@ const LOG_LINES_SHOWN: usize = 60;
 /// What a process takes at one moment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
-    resident_kb: u64,
-    files: u64,
-    threads: u64,
-    state_kb: u64,
-}
-
-impl Usage {
-    pub(crate) const fn resident_kb(&self) -> u64 {
-        self.resident_kb
-    }
-
-    pub(crate) const fn files(&self) -> u64 {
-        self.files
-    }
-
-    pub(crate) const fn threads(&self) -> u64 {
-        self.threads
-    }
-
+    pub(crate) resident_kb: u64,
+    pub(crate) files: u64,
+    pub(crate) threads: u64,
     /// Of its state directory.
-    pub(crate) const fn state_kb(&self) -> u64 {
-        self.state_kb
-    }
+    pub(crate) state_kb: u64,
 }
 
 /// A process of the application; killed when dropped.

@@ -76,17 +76,20 @@ fn soak() {
     assert_level(&used);
 }
 
+/// One figure of what a process takes.
+type Of = fn(&Usage) -> u64;
+
+const FIGURES: [(&str, Of); 4] = [
+    ("resident kB", |used| used.resident_kb),
+    ("open files", |used| used.files),
+    ("threads", |used| used.threads),
+    ("state kB", |used| used.state_kb),
+];
+
 /// The second half takes no more than the first, within a margin.
 fn assert_level(used: &[Usage]) {
     let (first, second) = used.split_at(used.len() / 2);
-    for (what, of) in
-        [("resident kB", Usage::resident_kb as fn(&Usage) -> u64), ("open files", Usage::files)]
-            .into_iter()
-            .chain([
-                ("threads", Usage::threads as fn(&Usage) -> u64),
-                ("state kB", Usage::state_kb),
-            ])
-    {
+    for (what, of) in FIGURES {
         let (before, after) = (most(first, of), most(second, of));
         figure(&format!("soak: {what}: {} at most {before}, then {after}", Series(used, of)));
         let bound = before + before * GROWTH_PERCENT_MAX / 100;
@@ -94,12 +97,12 @@ fn assert_level(used: &[Usage]) {
     }
 }
 
-fn most(used: &[Usage], of: fn(&Usage) -> u64) -> u64 {
+fn most(used: &[Usage], of: Of) -> u64 {
     used.iter().map(of).max().unwrap_or_default()
 }
 
 /// What is printed of a figure over time: its values, and its slope per round.
-struct Series<'a>(&'a [Usage], fn(&Usage) -> u64);
+struct Series<'a>(&'a [Usage], Of);
 
 impl fmt::Display for Series<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

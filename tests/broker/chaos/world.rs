@@ -121,7 +121,7 @@ impl World {
         let mut world = Self::new(name, guarantee, protocol);
         world.settings.has_ballast = true;
         let partitions = i32::try_from(PARTITIONS).expect("a small number");
-        Broker::shared().create_topic(&world.ballast(), partitions, &[]);
+        world.broker().create_topic(&world.ballast(), partitions, &[]);
         world
     }
 
@@ -193,7 +193,8 @@ impl World {
         gone
     }
 
-    /// Kills the broker, and starts it again. It takes every task away until it is back.
+    /// Kills the broker, and starts it again, which takes every task away. What its tasks need to
+    /// recover counts from when it is back.
     pub(crate) fn restart_broker(&mut self) -> Gone {
         let broker = self.own_broker.as_mut().expect("others need the one that is shared");
         broker.kill_9();
