@@ -10,6 +10,7 @@ use millstream::{
     App, Config, Headers, StartError, StreamsBuilder, TimeWindows, Timestamp, Topic, Topology,
 };
 
+use crate::errors::lines;
 use crate::scratch::ScratchDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -70,6 +71,27 @@ fn ten_thousand_keys_of_one_window_are_each_counted_over_a_crash() {
     let rows = driver.window_store::<String, i64>("counts").expect("the store is there");
     assert_eq!(rows.len(), KEYS);
     assert!(rows.iter().all(|(_, start, count, _)| (start.as_millis(), *count) == (0, 2)));
+}
+
+#[test]
+fn a_record_far_ahead_of_the_clock_is_told_of_once_and_kept() {
+    const DAY: i64 = 24 * 3_600_000;
+    drop(lines().lock());
+    let input = Topic::<String, String>::plain("tomorrow");
+    let builder = StreamsBuilder::new();
+    builder.stream(&input).map_values(|_| 1_i64).to(&counts());
+    let mut driver = TopologyTestDriver::new(&builder.build().expect("a valid pipeline"));
+    let now = driver.now().as_millis();
+    for at in [now + DAY, now + 2 * DAY, now + 3 * DAY] {
+        let sent =
+            driver.input(&input).send(at.to_string(), String::new(), Timestamp::from_millis(at));
+        sent.expect("it is taken");
+    }
+    assert_eq!(driver.output(&counts()).drain().expect("results can be read").len(), 3);
+    let lines = lines().lock().expect("no panic while held");
+    let told = |line: &&String| line.contains("tomorrow-0") && line.contains("a day ahead");
+    let told: Vec<&String> = lines.iter().filter(told).collect();
+    assert!(told.len() == 1 && told[0].contains("offset=1"), "{told:?}");
 }
 
 fn log() -> MemoryLog {
