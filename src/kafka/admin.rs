@@ -86,6 +86,12 @@ impl KafkaAdmin {
         Ok(&self.handle)
     }
 
+    /// Asks any broker for anything, because a question to a coordinator out of reach would stay
+    /// with the library for long; a connection without answers ends when this one is missing.
+    fn hear_of(&self, name: &TopicPartition) -> Result<(), LogError> {
+        self.handle.partition_count(&name.topic, TIMEOUT).map(drop).map_err(log_error)
+    }
+
     /// Waits until every broker's clients can use the topic.
     fn wait_for(&self, topic: &NewTopic) -> Result<(), LogError> {
         let nobody = Signal::default();
@@ -245,6 +251,7 @@ impl Admin for KafkaAdmin {
         for CommittedOffset { partition, offset, metadata } in offsets {
             list.add_at(&self.partitions.name(*partition), *offset, metadata);
         }
+        self.hear_of(&self.partitions.name(offsets[0].partition))?;
         let answers = self.handle.set_group_offsets(group, &list, TIMEOUT).map_err(log_error)?;
         Self::by_partition(answers).map(drop)
     }
@@ -311,6 +318,7 @@ impl KafkaAdmin {
         let mut list = PartitionList::new();
         let names: Vec<_> = partitions.iter().map(|id| self.partitions.name(*id)).collect();
         names.iter().for_each(|name| list.add(name));
+        self.hear_of(&names[0])?;
         let answers = self.handle.group_offsets(group, &list, only_stable, TIMEOUT);
         let mut answers = Self::by_partition(answers.map_err(log_error)?)?;
         let committed = |(id, name): (&PartitionId, &TopicPartition)| {

@@ -234,7 +234,7 @@ impl Administer for Arc<Handle> {
     ) -> Result<Vec<Entry>, Fault> {
         let queue = Queue::new(self);
         let op = Op::RD_KAFKA_ADMIN_OP_LISTCONSUMERGROUPOFFSETS;
-        let options = Options::new(self, op, timeout);
+        let options = Options::new(self, op, OUTLASTING);
         let options = if only_stable { options.only_stable() } else { options };
         let group = c_string(group);
         // SAFETY: all that is passed lives; what is asked for is copied by the call.
@@ -266,7 +266,8 @@ impl Administer for Arc<Handle> {
         timeout: Duration,
     ) -> Result<Vec<Entry>, Fault> {
         let queue = Queue::new(self);
-        let options = Options::new(self, Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS, timeout);
+        let op = Op::RD_KAFKA_ADMIN_OP_ALTERCONSUMERGROUPOFFSETS;
+        let options = Options::new(self, op, OUTLASTING);
         let group = c_string(group);
         // SAFETY: all that is passed lives; what is asked for is copied by the call.
         unsafe {
@@ -393,6 +394,13 @@ pub(super) fn answer(queue: &Queue, timeout: Duration) -> Result<Event, Fault> {
         fault => Err(fault),
     }
 }
+
+/// What the library is given for a request to a group's coordinator; the longest that it takes.
+///
+/// Where such a request times out before the coordinator is reached, the library frees it and still
+/// reads it when the coordinator comes back, which ends the process. So it is we who stop waiting:
+/// an answer that comes later finds nobody.
+const OUTLASTING: Duration = Duration::from_secs(3_600);
 
 /// How much longer than its timeout the library may take to say that it has passed.
 const GRACE: Duration = Duration::from_secs(5);

@@ -3,9 +3,8 @@
 //! Where the way is hit, it is that of `b` alone: `a` and `c`, and who feeds and who watches, reach
 //! the broker by another one.
 //!
-//! These run on request, not with the rest, because not all of them hold. After restarts of the
-//! broker, processes under at-least-once were seen to abort at an assertion of librdkafka about a
-//! pending request, and a process whose connections are cut was silent for longer than a session.
+//! These run on request, not with the rest, because not all of them hold: a process whose
+//! connections are cut was silent for longer than a session.
 
 use std::time::Duration;
 
