@@ -4,7 +4,8 @@
 //! the broker by another one.
 //!
 //! These run on request, not with the rest, because not all of them hold: a process whose
-//! connections are cut was silent for longer than a session.
+//! connections are cut was silent for longer than a session, and after the broker was killed under
+//! exactly-once two tasks did not end restoring within the time that they are given.
 
 use std::time::Duration;
 
