@@ -46,7 +46,7 @@ use crate::topology::{Layout, dead_letter_topics, topics_read, topics_written};
 /// [`manual_commit`]: TopologyTestDriver::manual_commit
 pub struct TopologyTestDriver {
     log: MemoryLog,
-    pub(super) clock: Arc<ManualClock>,
+    clock: Arc<ManualClock>,
     config: Arc<Config>,
     topology: Topology,
     directory: Arc<StateDirectory>,
@@ -147,6 +147,17 @@ impl TopologyTestDriver {
     pub fn advance(&mut self, by: Duration) -> Result<()> {
         self.started()?;
         self.clock.advance(by);
+        self.settle()
+    }
+
+    /// Sets the wall clock back, as an administrator may, and fires what is due by it.
+    ///
+    /// # Errors
+    ///
+    /// What stops the application.
+    pub fn set_clock_back(&mut self, by: Duration) -> Result<()> {
+        self.started()?;
+        self.clock.set_back(by);
         self.settle()
     }
 

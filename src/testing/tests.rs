@@ -1,10 +1,9 @@
 use super::TopologyTestDriver;
 use std::time::Duration;
 
-use crate::processor::{Processor, ProcessorContext, Punctuation};
 use crate::{
-    BoxError, Config, ErrorPolicy, Guarantee, PunctuationType, Record, SessionWindows,
-    StreamsBuilder, TimeWindows, Timestamp, Topic, Topology, Window, Windowed,
+    Config, ErrorPolicy, Guarantee, SessionWindows, StreamsBuilder, TimeWindows, Timestamp, Topic,
+    Topology, Window, Windowed,
 };
 
 fn words() -> Topic<String, String> {
@@ -141,51 +140,4 @@ fn a_topic_that_the_pipeline_does_not_use_is_an_error() {
     for error in [sent, drained] {
         assert_eq!(error.to_string(), "the topology does not use topic `elsewhere`");
     }
-}
-
-/// Forwards the time of each tick of the wall clock, one a minute.
-struct Ticking;
-
-impl Processor<String, String, String, i64> for Ticking {
-    fn init(&mut self, cx: &mut ProcessorContext<'_, String, i64>) -> Result<(), BoxError> {
-        cx.schedule(Duration::from_secs(60), PunctuationType::WallClock);
-        Ok(())
-    }
-
-    fn process(
-        &mut self,
-        _: &mut ProcessorContext<'_, String, i64>,
-        _: Record<String, String>,
-    ) -> Result<(), BoxError> {
-        Ok(())
-    }
-
-    fn punctuate(
-        &mut self,
-        cx: &mut ProcessorContext<'_, String, i64>,
-        punctuation: Punctuation,
-    ) -> Result<(), BoxError> {
-        let minute = punctuation.time.as_millis() / 60_000;
-        cx.forward(Record { key: "tick".into(), value: minute, timestamp: punctuation.time });
-        Ok(())
-    }
-}
-
-#[test]
-fn timers_of_the_wall_clock_go_on_though_it_was_set_back_an_hour() {
-    const MINUTE: Duration = Duration::from_secs(60);
-    let builder = StreamsBuilder::new();
-    builder.stream(&words()).process(|| Ticking).to(&counts());
-    let topology = builder.build().expect("a valid pipeline");
-    let mut driver = TopologyTestDriver::new(&topology);
-    driver.advance(MINUTE * 90).unwrap();
-    driver.advance(MINUTE * 30).unwrap();
-    driver.clock.set_back(MINUTE * 60);
-    // The clock is looked at.
-    driver.advance(Duration::ZERO).unwrap();
-    for _ in 0..3 {
-        driver.advance(MINUTE).unwrap();
-    }
-    let minutes: Vec<_> = drain(&mut driver).into_iter().map(|(_, minute)| minute).collect();
-    assert_eq!(minutes, [61, 62, 63, 90, 120]);
 }

@@ -145,6 +145,21 @@ fn the_wall_clock_fires_after_an_interval_and_makes_up_for_nothing() {
 }
 
 #[test]
+fn the_wall_clock_fires_on_its_grid_though_it_was_set_back_an_hour() {
+    const HOUR: u64 = 3_600_000;
+    let mut driver = driver(PunctuationType::WallClock);
+    advance(&mut driver, HOUR + 42);
+    let late = i64::try_from(HOUR).expect("a small number") + 42;
+    assert_eq!(drain(&mut driver), rows([("tick0", late, late)]));
+    driver.set_clock_back(Duration::from_millis(HOUR)).expect("the application goes on");
+    assert_eq!(drain(&mut driver), []);
+    for tick in [50, 60, 70] {
+        advance(&mut driver, if tick == 50 { 8 } else { 10 });
+        assert_eq!(drain(&mut driver), rows([("tick0", tick, tick)]));
+    }
+}
+
+#[test]
 fn a_timer_may_start_on_a_grid_of_its_own() {
     let kind = PunctuationType::WallClock;
     let mut driver = TopologyTestDriver::new(&topology(kind, Some(at(3))));

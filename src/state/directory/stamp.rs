@@ -36,23 +36,22 @@ pub(super) fn check_stamp(
             ))
         })
     };
-    let found = field("format")?;
-    if found != FORMAT {
-        let path = path.display();
-        return Err(StateError::Occupied(format!(
-            "the state directory `{path}` is of format `{found}`, and this version of millstream \
-             reads format `{FORMAT}`; run the version that wrote it, or choose another \
-             `state_dir`, and state is restored from the changelogs"
-        )));
-    }
-    let expected = [("application", application), ("cluster", cluster), ("key", key)];
-    for (name, expected) in expected {
+    // Another format may still be state of this application; the others say that it is not.
+    let first_fix = "run the version of millstream that wrote it, or ";
+    let expected = [
+        ("format", FORMAT, first_fix),
+        ("application", application, ""),
+        ("cluster", cluster, ""),
+        ("key", key, ""),
+    ];
+    for (name, expected, first_fix) in expected {
         let found = field(name)?;
         if found != expected {
             let path = path.display();
             return Err(StateError::Occupied(format!(
                 "the state directory `{path}` is of {name} `{found}`, not of {name} `{expected}`; \
-                 choose another `state_dir`, or delete it if that state is not needed any more"
+                 {first_fix}choose another `state_dir`, or delete it if that state is not \
+                 needed any more"
             )));
         }
     }

@@ -5,7 +5,7 @@
 //!
 //! These run on request, not with the rest, because not all of them hold: a process whose
 //! connections are cut was silent for longer than a session, and after the broker was killed under
-//! exactly-once two tasks did not end restoring within the time that they are given.
+//! exactly-once transactions stayed open on it, so that tasks did not end restoring.
 
 use std::time::Duration;
 
