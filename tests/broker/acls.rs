@@ -57,7 +57,7 @@ fn config(broker: &Broker, name: &str, state: &Path) -> Config {
 /// Makes these calls of Kafka's own tool.
 fn kafka_acls(broker: &Broker, calls: impl Iterator<Item = String>) {
     let jars = kafka_jars();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/java/Acls.java");
+    let source = Path::new("tests/broker/java/Acls.java");
     let mut tool = Command::new("java")
         .args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Xmx256m"])
         .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")

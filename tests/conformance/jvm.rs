@@ -83,7 +83,7 @@ impl Jvm {
 fn compile() -> String {
     let jars = cache().join("kafka-4.3.1/lib");
     assert!(jars.is_dir(), "no Kafka in {}; run `tests/run.sh setup`", jars.display());
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance/java");
+    let source = Path::new("tests/conformance/java");
     let classes = Path::new(env!("CARGO_TARGET_TMPDIR")).join("conformance");
     let class_path = format!("{}:{}/*", classes.display(), jars.display());
     let status = Command::new("javac")

@@ -22,7 +22,7 @@ use crate::seeds;
 /// No bug may survive more seeds.
 const SEEDS: Range<u64> = 0..2_000;
 
-const DOC: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/src/doc/simulation.md");
+const DOC: &str = "src/doc/simulation.md";
 
 /// What stands before the table.
 const HEAD: &str = "| Bug | Pipeline | Seeds | Check |\n|---|---|---:|---|\n";

@@ -42,7 +42,7 @@ impl Source {
 pub(crate) fn read_all(folders: &[&str]) -> Vec<Source> {
     let mut sources = Vec::new();
     for folder in folders {
-        read_folder(Path::new(env!("CARGO_MANIFEST_DIR")), folder, &mut sources);
+        read_folder(Path::new("."), folder, &mut sources);
     }
     sources
 }

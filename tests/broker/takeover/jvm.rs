@@ -87,7 +87,7 @@ impl Drop for Jvm {
 /// Compiles the application and returns the class path that runs it.
 fn compile() -> String {
     let jars = kafka_jars();
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/broker/java/Takeover.java");
+    let source = Path::new("tests/broker/java/Takeover.java");
     let classes = Path::new(env!("CARGO_TARGET_TMPDIR")).join("takeover");
     let class_path = format!("{}:{}/*", classes.display(), jars.display());
     let status = Command::new("javac")
