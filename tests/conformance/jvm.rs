@@ -89,7 +89,7 @@ fn compile() -> String {
     let status = Command::new("javac")
         .args(["-nowarn", "-cp", &class_path, "-d"])
         .arg(&classes)
-        .args(java_files(&source))
+        .args(java_files(source))
         .status()
         .expect("`javac` starts");
     assert!(status.success(), "the oracle does not compile");

@@ -93,7 +93,7 @@ fn compile() -> String {
     let status = Command::new("javac")
         .args(["-nowarn", "-cp", &class_path, "-d"])
         .arg(&classes)
-        .arg(&source)
+        .arg(source)
         .status()
         .expect("`javac` starts");
     assert!(status.success(), "{} does not compile", source.display());
