@@ -59,6 +59,21 @@ pub enum Orphans {
     Keep,
 }
 
+/// What reads and writes records where the log is Kafka. Membership of the group and administration
+/// are librdkafka's in either case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DataPlane {
+    /// [`Native`](Self::Native) where it can do all that the settings ask for, else
+    /// [`Librdkafka`](Self::Librdkafka), with a log line that says why.
+    #[default]
+    Auto,
+    /// Kafka's protocol, spoken by the workers themselves: the fast one.
+    Native,
+    /// The C library, which knows every way to be secured, such as Kerberos.
+    Librdkafka,
+}
+
 /// The settings of an application. Made by [`Config::builder`]; never changed after the start.
 #[derive(Clone)]
 #[non_exhaustive]
@@ -109,6 +124,8 @@ pub struct Config {
     pub changelog_additional_retention: Duration,
     /// What becomes of state under names that the pipeline does not have.
     pub orphans: Orphans,
+    /// What reads and writes records.
+    pub data_plane: DataPlane,
     /// See [`ConfigBuilder::security`].
     pub security: Security,
     /// See [`ConfigBuilder::state_encryption`].
@@ -163,6 +180,7 @@ impl Config {
             replication: None,
             changelog_additional_retention: Duration::from_secs(24 * 60 * 60),
             orphans: Orphans::default(),
+            data_plane: DataPlane::default(),
             security: Security::default(),
             state_encryption: None,
             client_properties: BTreeMap::new(),
@@ -255,6 +273,8 @@ impl ConfigBuilder {
         /// What a start does about changelogs, repartition topics and local stores under names
         /// that the pipeline does not have. Default: it is refused with the list.
         orphans: Orphans = orphans;
+        /// What reads and writes records. Default: the native one where it can.
+        data_plane: DataPlane = data_plane;
         /// How connections to the brokers are protected. Default: not at all. Kafka:
         /// `security.protocol`.
         security: Security = security;
@@ -438,6 +458,7 @@ impl fmt::Debug for Config {
             .field("memory_bytes", &self.memory_bytes)
             .field("group_protocol", &self.group_protocol)
             .field("session_timeout", &self.session_timeout)
+            .field("data_plane", &self.data_plane)
             .field("security", &self.security)
             .field("state_encryption", &self.state_encryption)
             .field("client_properties", &shown)

@@ -109,7 +109,7 @@ pub mod topic;
 pub mod topology;
 pub mod window;
 
-pub use config::{Config, ConfigBuilder, ErrorPolicy, Guarantee, Orphans};
+pub use config::{Config, ConfigBuilder, DataPlane, ErrorPolicy, Guarantee, Orphans};
 pub use dsl::{
     BranchedKStream, Branches, Grouped, GroupingWindows, IntoRow, JoinKey, Joined, KGroupedStream,
     KGroupedTable, KStream, KTable, Materialized, NamedOutput, OpenStores, OutputSet, Processed,

@@ -13,6 +13,7 @@ mod group;
 mod lease;
 mod librdkafka;
 mod members;
+mod native;
 mod properties;
 mod signal;
 mod sys;
@@ -24,7 +25,7 @@ use self::group::Member;
 use self::librdkafka::Client;
 use self::members::Members;
 use self::properties::Properties;
-use crate::config::Config;
+use crate::config::{Config, DataPlane};
 use crate::log::{
     Admin, ClientConfig, Log, LogClient, LogError, Membership, MembershipConfig, Partitions,
 };
@@ -36,6 +37,8 @@ pub struct KafkaLog {
     partitions: Partitions,
     members: Members,
     admin: Arc<KafkaAdmin>,
+    data_plane: DataPlane,
+    brokers: String,
 }
 
 impl KafkaLog {
@@ -48,7 +51,14 @@ impl KafkaLog {
         let properties = Properties::of(config);
         let partitions = Partitions::default();
         let admin = Arc::new(KafkaAdmin::new(&config.application_id, &properties, &partitions)?);
-        Ok(Self { properties, partitions, members: Members::default(), admin })
+        Ok(Self {
+            properties,
+            partitions,
+            members: Members::default(),
+            admin,
+            data_plane: config.data_plane,
+            brokers: config.brokers.clone(),
+        })
     }
 }
 
@@ -58,6 +68,11 @@ impl Log for KafkaLog {
     }
 
     fn client(&self, config: ClientConfig) -> Result<Box<dyn LogClient>, LogError> {
+        if self.data_plane == DataPlane::Native {
+            let client =
+                native::Client::new(&config, &self.brokers, &self.partitions, &self.members)?;
+            return Ok(Box::new(client));
+        }
         let client = Client::new(config, &self.properties, &self.partitions, &self.members)?;
         Ok(Box::new(client))
     }

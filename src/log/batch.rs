@@ -11,9 +11,11 @@
 //! - No bytes whatever make a decoder panic, allocate more than it was given, or loop.
 //! - Offsets ascend within a batch and may have holes, as compaction leaves them.
 
+mod head;
 mod headers;
 mod open;
 mod read;
+mod split;
 mod stamp;
 #[cfg(test)]
 mod tests;
@@ -21,9 +23,11 @@ pub(crate) mod varint;
 
 use bytes::Bytes;
 
+pub(crate) use head::{BatchHead, head_of};
 pub use headers::{EncodedHeaders, HeaderIter, HeadersView};
 pub use open::OpenBatch;
 pub use read::{RecordCursor, RecordView, Records};
+pub(crate) use split::split;
 pub(crate) use stamp::{ProducerStamp, stamp_append_time, stamp_place, stamp_producer, thaw};
 
 use crate::log::PartitionId;

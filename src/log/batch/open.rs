@@ -2,7 +2,10 @@
 
 use bytes::Bytes;
 
-use super::{CRC_COVERS_FROM, HEADER_BYTES, HeadersView, LENGTH_ENDS_AT, MAGIC, field, varint};
+use super::{
+    CRC_COVERS_FROM, HEADER_BYTES, HeadersView, LENGTH_ENDS_AT, MAGIC, ProducerStamp, field,
+    stamp_producer, varint,
+};
 use crate::time::Timestamp;
 
 /// The batch that a partition's output goes into.
@@ -118,7 +121,12 @@ impl OpenBatch {
     }
 
     /// Writes the header: the first offset is 0, there is no producer, the checksum is set.
-    pub fn seal(mut self) -> Bytes {
+    pub fn seal(self) -> Bytes {
+        self.seal_by(ProducerStamp::NOBODY)
+    }
+
+    /// As [`seal`](Self::seal), with who sends the batch.
+    pub(crate) fn seal_by(mut self, stamp: ProducerStamp) -> Bytes {
         if self.count == 0 {
             self.start(Timestamp::UNKNOWN);
         }
@@ -131,11 +139,8 @@ impl OpenBatch {
         put_at(bytes, field::LAST_OFFSET_DELTA, last_delta.to_be_bytes());
         put_at(bytes, field::BASE_TIMESTAMP, self.base_timestamp.to_be_bytes());
         put_at(bytes, field::MAX_TIMESTAMP, self.max_timestamp.to_be_bytes());
-        put_at(bytes, field::PRODUCER_ID, (-1_i64).to_be_bytes());
-        put_at(bytes, field::PRODUCER_EPOCH, (-1_i16).to_be_bytes());
-        put_at(bytes, field::BASE_SEQUENCE, (-1_i32).to_be_bytes());
         put_at(bytes, field::COUNT, self.count.to_be_bytes());
-        put_crc(bytes);
+        stamp_producer(bytes, stamp);
         Bytes::from(self.bytes)
     }
 }

@@ -26,6 +26,17 @@ pub(crate) struct ProducerStamp {
     pub(crate) is_control: bool,
 }
 
+impl ProducerStamp {
+    /// Nobody sends it.
+    pub(crate) const NOBODY: Self = Self {
+        producer_id: -1,
+        epoch: -1,
+        base_sequence: -1,
+        is_transactional: false,
+        is_control: false,
+    };
+}
+
 /// A sealed batch's bytes to be stamped; copied only if they are shared.
 pub(crate) fn thaw(sealed: Bytes) -> BytesMut {
     sealed.try_into_mut().unwrap_or_else(|shared| BytesMut::from(shared.as_ref()))

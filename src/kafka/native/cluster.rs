@@ -1,0 +1,230 @@
+//! What is known of the cluster: who leads which partition, and who coordinates?
+//!
+//! # Invariants
+//!
+//! - What is known is asked for anew when a broker says that it is wrong, when a connection is
+//!   lost, and once in a while; never twice at a time, and not before a pause is over.
+//! - A topic is missing only after brokers have said so for a while: one that was just created is
+//!   not known to each of them yet.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::errors::{self, Verdict, verdict};
+use super::messages::metadata::{Address, Coordinates, Metadata, TopicMetadata};
+use super::messages::{Code, Node};
+use crate::log::TopicPartition;
+use crate::time::Instant;
+
+/// Between two questions.
+const PAUSE: Duration = Duration::from_millis(100);
+/// For how long brokers have to say that a topic is not there.
+const PROPAGATION: Duration = Duration::from_secs(5);
+
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leader {
+    pub(super) node: Node,
+    pub(super) epoch: i32,
+}
+
+/// Whether a partition can be read and written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Led {
+    By(Leader),
+    /// Nobody leads it, or nobody has been asked yet.
+    NotYet,
+    /// There is no such partition.
+    Missing,
+    /// The cluster does not say, and will not.
+    Refused(String),
+}
+
+#[derive(Debug, Default)]
+struct Topic {
+    /// By index; `None` for a partition without a leader.
+    leaders: Vec<Option<Leader>>,
+    /// Since when brokers have said that it, or a partition that is wanted of it, is not there.
+    missing_since: Option<Instant>,
+    is_asked: bool,
+    refused: Option<Code>,
+}
+
+/// A cluster, as its brokers tell of it.
+#[derive(Debug)]
+pub(super) struct Cluster {
+    brokers: BTreeMap<Node, Address>,
+    topics: BTreeMap<Arc<str>, Topic>,
+    group_coordinator: Option<Node>,
+    transaction_coordinator: Option<Node>,
+    is_stale: bool,
+    is_asking: bool,
+    not_before: Instant,
+    told_at: Option<Instant>,
+    age_max: Duration,
+}
+
+impl Cluster {
+    /// A cluster of which nothing is known; what is known is asked for anew after `age_max`.
+    pub(super) fn new(age_max: Duration) -> Self {
+        Self {
+            brokers: BTreeMap::new(),
+            topics: BTreeMap::new(),
+            group_coordinator: None,
+            transaction_coordinator: None,
+            is_stale: true,
+            is_asking: false,
+            not_before: Instant::from_origin(Duration::ZERO),
+            told_at: None,
+            age_max,
+        }
+    }
+
+    /// Where a broker can be reached.
+    pub(super) fn address(&self, node: Node) -> Option<&Address> {
+        self.brokers.get(&node)
+    }
+
+    /// The brokers that are known.
+    pub(super) fn brokers(&self) -> impl Iterator<Item = (Node, &Address)> {
+        self.brokers.iter().map(|(node, address)| (*node, address))
+    }
+
+    /// Who leads a partition. Asking makes it known in a while.
+    pub(super) fn led(&mut self, partition: &TopicPartition, now: Instant) -> Led {
+        if !self.topics.contains_key(&partition.topic) {
+            self.topics.insert(Arc::clone(&partition.topic), Topic::default());
+            self.is_stale = true;
+        }
+        let topic = self.topics.get_mut(&partition.topic).expect("it was entered above");
+        if let Some(code) = topic.refused {
+            return Led::Refused(errors::name(code));
+        }
+        if let Some(known) = topic.leaders.get(partition.partition as usize) {
+            self.is_stale |= known.is_none();
+            return known.map_or(Led::NotYet, Led::By);
+        }
+        self.is_stale = true;
+        if !topic.is_asked {
+            return Led::NotYet;
+        }
+        let since = *topic.missing_since.get_or_insert(now);
+        if now.since(since) >= PROPAGATION { Led::Missing } else { Led::NotYet }
+    }
+
+    /// A broker has said that it does not lead what it was thought to.
+    pub(super) fn mistrust(&mut self) {
+        self.is_stale = true;
+    }
+
+    /// A topic that was known to be there is not, or the other way round.
+    pub(super) fn forget(&mut self, partition: &TopicPartition) {
+        if let Some(topic) = self.topics.get_mut(&partition.topic)
+            && let Some(leader) = topic.leaders.get_mut(partition.partition as usize)
+        {
+            *leader = None;
+        }
+        self.is_stale = true;
+    }
+
+    /// Who coordinates; asked for anew once it is forgotten.
+    pub(super) const fn coordinator(&self, of: Coordinates) -> Option<Node> {
+        match of {
+            Coordinates::Group => self.group_coordinator,
+            Coordinates::Transaction => self.transaction_coordinator,
+        }
+    }
+
+    pub(super) fn set_coordinator(&mut self, of: Coordinates, found: Option<(Node, Address)>) {
+        let node = found.map(|(node, address)| {
+            self.brokers.insert(node, address);
+            node
+        });
+        match of {
+            Coordinates::Group => self.group_coordinator = node,
+            Coordinates::Transaction => self.transaction_coordinator = node,
+        }
+    }
+
+    /// A broker cannot be reached: another may lead and coordinate in its place.
+    pub(super) fn lost(&mut self, node: Node) {
+        self.is_stale = true;
+        for of in [Coordinates::Group, Coordinates::Transaction] {
+            if self.coordinator(of) == Some(node) {
+                self.set_coordinator(of, None);
+            }
+        }
+    }
+
+    /// Whether the cluster is to be asked about its topics now.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let is_old = self.told_at.is_none_or(|told| now.since(told) >= self.age_max);
+        !self.is_asking && (self.is_stale || is_old) && now >= self.not_before
+    }
+
+    /// When to look again, if nothing else happens before.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        if self.is_asking {
+            return None;
+        }
+        let is_waiting = self.is_stale.then_some(self.not_before);
+        is_waiting.or(self.told_at.map(|told| told + self.age_max))
+    }
+
+    /// The question is asked: about these topics.
+    pub(super) fn asking(&mut self) -> impl ExactSizeIterator<Item = &str> {
+        self.is_asking = true;
+        self.is_stale = false;
+        self.topics.keys().map(|name| &**name)
+    }
+
+    /// The question was not answered.
+    pub(super) fn not_told(&mut self, now: Instant) {
+        self.is_asking = false;
+        self.is_stale = true;
+        self.not_before = now + PAUSE;
+    }
+
+    /// Takes an answer.
+    pub(super) fn told(&mut self, metadata: Metadata, now: Instant) {
+        self.is_asking = false;
+        self.told_at = Some(now);
+        self.not_before = now + PAUSE;
+        if !metadata.brokers.is_empty() {
+            self.brokers = metadata.brokers.into_iter().collect();
+        }
+        for told in metadata.topics {
+            if let Some(topic) = self.topics.get_mut(&*told.name) {
+                topic.take(told, now);
+            }
+        }
+        self.is_stale |= self.topics.values().any(|topic| !topic.is_asked);
+    }
+}
+
+impl Topic {
+    fn take(&mut self, told: TopicMetadata, now: Instant) {
+        self.is_asked = true;
+        self.refused = (verdict(told.code) == Verdict::Fatal).then_some(told.code);
+        let count = told.partitions.iter().map(|each| each.index as usize + 1).max().unwrap_or(0);
+        // Indices come from outside: a list as long as the answer holds all that are real.
+        let mut leaders = vec![None; count.min(told.partitions.len())];
+        for each in told.partitions {
+            let leader = Leader { node: each.leader, epoch: each.leader_epoch };
+            if let Some(place) = leaders.get_mut(each.index as usize) {
+                *place = (each.leader.0 >= 0).then_some(leader);
+            }
+        }
+        // A broker that does not know a topic yet does not take back what another has said.
+        if told.code == 0 {
+            self.leaders = leaders;
+            self.missing_since = None;
+        } else {
+            let since = *self.missing_since.get_or_insert(now);
+            if now.since(since) >= PROPAGATION {
+                self.leaders.clear();
+            }
+        }
+    }
+}

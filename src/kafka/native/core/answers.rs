@@ -1,0 +1,191 @@
+//! What follows from an answer, and from none?
+
+use super::{Core, Purpose};
+use crate::kafka::native::connection::{Answer, Broken};
+use crate::kafka::native::errors::{self, Verdict, verdict};
+use crate::kafka::native::link::Lane;
+use crate::kafka::native::messages::metadata::{self, Coordinates};
+use crate::kafka::native::messages::transaction;
+use crate::kafka::native::messages::{fetch, produce};
+use crate::kafka::native::reader::{Mistrust, Ticket};
+use crate::kafka::native::transactor::{Step, Then};
+use crate::kafka::native::wire::Reader;
+use crate::kafka::native::writer;
+use crate::time::Instant;
+
+impl Core {
+    pub(super) fn answered(&mut self, answer: Answer<Purpose>, now: Instant) -> Result<(), Broken> {
+        let Answer { purpose, .. } = &answer;
+        match purpose {
+            Purpose::Metadata => {
+                let told = metadata::read(&mut answer.reader(), answer.version)?;
+                self.cluster.told(told, now);
+            }
+            Purpose::Coordinator(of) => {
+                let found = metadata::read_coordinator(&mut answer.reader())?;
+                self.found(*of, found, now);
+            }
+            Purpose::Step(number) => {
+                self.step_answered(*number, &mut answer.reader(), answer.version, now)?;
+            }
+            Purpose::Fetch(ticket) => self.fetched(ticket, &answer, now)?,
+            Purpose::Produce(ticket) => {
+                let answers = produce::read(&mut answer.reader())?;
+                self.produced(ticket, &answers, now);
+            }
+            Purpose::Limit { .. } => {
+                let limit = metadata::read_limit(&mut answer.reader())?;
+                self.limit(answer.purpose, limit, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn found(
+        &mut self,
+        of: Coordinates,
+        found: Result<(super::super::messages::Node, metadata::Address), (i16, String)>,
+        now: Instant,
+    ) {
+        self.looking[of as usize] = false;
+        match found {
+            Ok(found) => self.cluster.set_coordinator(of, Some(found)),
+            Err((code, text)) => {
+                tracing::debug!(target: "millstream::kafka", "{}: {text}", errors::name(code));
+                // The step is taken, and fails, as if the coordinator had said so itself.
+                let then = self.transactor.not_found(of, code, now, &mut self.events);
+                self.then(then);
+            }
+        }
+    }
+
+    fn step_answered(
+        &mut self,
+        number: u64,
+        reader: &mut Reader<'_>,
+        version: i16,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let Some(step) = self.transactor.in_hand(number) else { return Ok(()) };
+        let events = &mut self.events;
+        let then = match step {
+            Step::Init => match transaction::read_producer(reader)? {
+                Ok(producer) => {
+                    let is_v2 = self.transactional_id.is_some() && self.has_transactions_v2();
+                    self.transactor.initialised(producer, is_v2, &mut self.events)
+                }
+                Err(code) => self.transactor.answered(code, now, events),
+            },
+            Step::End(_) => match transaction::read_end(reader, version)? {
+                Ok(next) => self.transactor.ended(next, events),
+                Err(code) => self.transactor.answered(code, now, events),
+            },
+            Step::AddGroup(_) => {
+                let code = transaction::read_code(reader)?;
+                self.transactor.answered(code, now, events)
+            }
+            Step::AddPartitions(_) | Step::Offsets(_) => {
+                let code = transaction::read_codes_by_partition(reader)?;
+                self.transactor.answered(code, now, events)
+            }
+        };
+        self.then(then);
+        Ok(())
+    }
+
+    /// Whether the coordinator's broker has transactions of version 2.
+    fn has_transactions_v2(&mut self) -> bool {
+        let Some(node) = self.cluster.coordinator(Coordinates::Transaction) else { return false };
+        let connection = self.links.get_mut(&Lane::Calls(node)).and_then(|link| link.ready());
+        let versions = connection.and_then(|connection| connection.versions().cloned());
+        versions.is_some_and(|versions| versions.has_transactions_v2())
+    }
+
+    fn then(&mut self, then: Then) {
+        match then {
+            Then::Nothing => {}
+            Then::Renumber => self.writer.renumber(),
+            Then::Refuse(partitions, outcome) => {
+                self.writer.fail(&partitions, &outcome, &mut self.events);
+            }
+            Then::Forget(of) => self.cluster.set_coordinator(of, None),
+        }
+    }
+
+    fn fetched(
+        &mut self,
+        ticket: &Ticket,
+        answer: &Answer<Purpose>,
+        now: Instant,
+    ) -> Result<(), Broken> {
+        let (code, topics) = fetch::read(&mut answer.reader())?;
+        self.reader.unanswered(ticket);
+        if verdict(code) != Verdict::Done {
+            self.reader.put_off(ticket, now);
+            return Ok(());
+        }
+        for (topic, parts) in topics {
+            for part in parts {
+                let Some(partition) = self.reader.find(ticket, topic, part.partition) else {
+                    continue;
+                };
+                let frame = &answer.frame;
+                let events = &mut self.events;
+                if let Mistrust::Leader(name) =
+                    self.reader.answered(partition, &part, frame, now, events)
+                {
+                    self.cluster.forget(&name);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn produced(&mut self, ticket: &writer::Ticket, answers: &[produce::Answer], now: Instant) {
+        let before = self.events.len();
+        let mistrusted = self.writer.answered(ticket, answers, now, &mut self.events);
+        for name in mistrusted {
+            self.cluster.forget(&name);
+        }
+        let is_failed = |event: &crate::log::LogEvent| {
+            use crate::log::{LogEvent, Outcome};
+            matches!(event, LogEvent::Ended { outcome, .. } if !matches!(outcome, Outcome::Done { .. }))
+        };
+        if self.events[before..].iter().any(is_failed) {
+            self.transactor.broken();
+        }
+    }
+
+    fn limit(&mut self, purpose: Purpose, limit: Result<i64, i16>, now: Instant) {
+        let Purpose::Limit { lost, earliest } = purpose else { return };
+        match (limit, earliest) {
+            (Ok(first), None) => self.half_lost.push((lost, first)),
+            (Ok(end), Some(first)) => self.reader.limits(&lost, (first, end), &mut self.events),
+            (Err(code), _) => {
+                if verdict(code) == Verdict::AskLeader {
+                    self.cluster.forget(&lost.name);
+                }
+                self.unanswered(Purpose::Limit { lost, earliest: None }, now);
+            }
+        }
+    }
+
+    /// Gives back what was asked for and not answered.
+    pub(super) fn unanswered(&mut self, purpose: Purpose, now: Instant) {
+        match purpose {
+            Purpose::Metadata => self.cluster.not_told(now),
+            Purpose::Coordinator(of) => self.looking[of as usize] = false,
+            Purpose::Step(number) => {
+                if self.transactor.in_hand(number).is_some() {
+                    self.transactor.unanswered(now, &mut self.events);
+                }
+            }
+            Purpose::Limit { lost, .. } => self.reader.still_lost(lost, now),
+            Purpose::Fetch(ticket) => {
+                self.reader.unanswered(&ticket);
+                self.reader.put_off(&ticket, now);
+            }
+            Purpose::Produce(ticket) => self.writer.unanswered(&ticket, now),
+        }
+    }
+}

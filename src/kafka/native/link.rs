@@ -1,0 +1,124 @@
+//! Which connections are there, and when is one made again that was lost?
+//!
+//! # Invariants
+//!
+//! - One that cannot be made is tried again after a pause that grows up to a limit.
+
+use std::time::Duration;
+
+use super::connection::Connection;
+use super::messages::Node;
+use crate::time::Instant;
+
+/// How long it may take to be connected.
+const CONNECTING_MAX: Duration = Duration::from_secs(10);
+
+/// What a connection is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Lane {
+    /// To whichever broker answers, as long as none is known by its number.
+    Bootstrap,
+    /// Everything but reading.
+    Calls(Node),
+    /// Reading. A broker answers one request of a connection after the other, and reading waits for
+    /// records; so there are two, for what begins while the first one waits.
+    Fetch(Node, u8),
+}
+
+impl Lane {
+    /// The broker that is reached.
+    pub(super) const fn node(self) -> Option<Node> {
+        match self {
+            Self::Bootstrap => None,
+            Self::Calls(node) | Self::Fetch(node, _) => Some(node),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum State<P> {
+    Down,
+    Connecting { since: Instant },
+    Up(Connection<P>),
+}
+
+/// A connection, or what is to become one.
+#[derive(Debug)]
+pub(super) struct Link<P> {
+    state: State<P>,
+    pause: Duration,
+    pause_max: Duration,
+    not_before: Instant,
+}
+
+impl<P> Link<P> {
+    /// One that has not been made. Pauses grow from the first duration to the second.
+    pub(super) const fn new(pauses: (Duration, Duration)) -> Self {
+        let not_before = Instant::from_origin(Duration::ZERO);
+        Self { state: State::Down, pause: pauses.0, pause_max: pauses.1, not_before }
+    }
+
+    pub(super) const fn is_connecting(&self) -> bool {
+        matches!(self.state, State::Connecting { .. })
+    }
+
+    /// Whether an attempt can be made now.
+    pub(super) fn may_connect(&self, now: Instant) -> bool {
+        matches!(self.state, State::Down) && now >= self.not_before
+    }
+
+    pub(super) fn connecting(&mut self, now: Instant) {
+        self.state = State::Connecting { since: now };
+    }
+
+    pub(super) fn connected(&mut self, connection: Connection<P>) {
+        self.state = State::Up(connection);
+    }
+
+    /// Whether the connection was attempted for too long.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        match self.state {
+            State::Connecting { since } => now.since(since) >= CONNECTING_MAX,
+            State::Down | State::Up(_) => false,
+        }
+    }
+
+    pub(super) const fn up(&mut self) -> Option<&mut Connection<P>> {
+        match &mut self.state {
+            State::Up(connection) => Some(connection),
+            State::Down | State::Connecting { .. } => None,
+        }
+    }
+
+    /// The connection, once something can be asked on it.
+    pub(super) fn ready(&mut self) -> Option<&mut Connection<P>> {
+        self.up().filter(|connection| connection.versions().is_some())
+    }
+
+    /// The connection is gone; what was asked on it is in the one that is returned.
+    pub(super) fn lost(&mut self, now: Instant, was_useful: bool) -> Option<Connection<P>> {
+        let state = std::mem::replace(&mut self.state, State::Down);
+        self.not_before = now + self.pause;
+        if !was_useful {
+            self.pause = (self.pause * 2).min(self.pause_max);
+        }
+        match state {
+            State::Up(connection) => Some(connection),
+            State::Down | State::Connecting { .. } => None,
+        }
+    }
+
+    /// Something was answered: the next pause is short again.
+    pub(super) const fn useful(&mut self, pause: Duration) {
+        self.pause = pause;
+    }
+
+    /// When something is to be done about it, if nothing happens before.
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        match &self.state {
+            State::Down => (self.not_before > now).then_some(self.not_before),
+            State::Connecting { since } => Some(*since + CONNECTING_MAX),
+            State::Up(connection) => connection.deadline(),
+        }
+    }
+}

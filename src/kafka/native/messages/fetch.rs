@@ -1,0 +1,102 @@
+//! How are records asked for, and where do they lie in the answer?
+
+use std::ops::Range;
+
+use super::Code;
+use crate::kafka::native::wire::{Read, Reader, Writer};
+use crate::log::{Isolation, TopicPartition};
+
+/// What is asked of a broker.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kafka::native) struct Terms<'a> {
+    pub(in crate::kafka::native) wait_ms: i32,
+    pub(in crate::kafka::native) bytes_min: i32,
+    pub(in crate::kafka::native) bytes_max: i32,
+    pub(in crate::kafka::native) partition_bytes_max: i32,
+    pub(in crate::kafka::native) isolation: Isolation,
+    pub(in crate::kafka::native) rack: &'a str,
+}
+
+/// From where on a partition is read.
+#[derive(Clone, Debug)]
+pub(in crate::kafka::native) struct Part {
+    pub(in crate::kafka::native) partition: TopicPartition,
+    pub(in crate::kafka::native) leader_epoch: i32,
+    pub(in crate::kafka::native) offset: i64,
+}
+
+/// Asks without a session; partitions of one topic stand beside each other.
+pub(in crate::kafka::native) fn ask(out: &mut Writer, terms: Terms<'_>, parts: &[Part]) {
+    out.i32(-1);
+    out.i32(terms.wait_ms);
+    out.i32(terms.bytes_min);
+    out.i32(terms.bytes_max);
+    out.i8(i8::from(terms.isolation == Isolation::ReadCommitted));
+    out.i32(0);
+    out.i32(-1);
+    let topics: Vec<_> = parts.chunk_by(|a, b| a.partition.topic == b.partition.topic).collect();
+    out.list(topics.into_iter(), |out, topic| {
+        out.text(&topic[0].partition.topic);
+        out.list(topic.iter(), |out, part| {
+            out.i32(part.partition.partition as i32);
+            out.i32(part.leader_epoch);
+            out.i64(part.offset);
+            out.i32(-1);
+            out.i64(-1);
+            out.i32(terms.partition_bytes_max);
+            out.no_tags();
+        });
+        out.no_tags();
+    });
+    // Nothing is forgotten where there is no session.
+    out.length(0);
+    out.text(terms.rack);
+    out.no_tags();
+}
+
+/// What a broker has of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::kafka::native) struct Answer {
+    pub(in crate::kafka::native) partition: u32,
+    pub(in crate::kafka::native) code: Code,
+    /// Behind the last record that all replicas have; -1 with an error.
+    pub(in crate::kafka::native) high_watermark: i64,
+    /// Before the first open transaction.
+    pub(in crate::kafka::native) last_stable_offset: i64,
+    /// Producers whose transactions were aborted, and where these began.
+    pub(in crate::kafka::native) aborted: Vec<(i64, i64)>,
+    /// Where the batches lie in the answer; the last may be cut short.
+    pub(in crate::kafka::native) batches: Range<usize>,
+}
+
+/// An error of the whole request, and what there is by topic.
+pub(in crate::kafka::native) fn read<'a>(
+    reader: &mut Reader<'a>,
+) -> Read<(Code, Vec<(&'a str, Vec<Answer>)>)> {
+    reader.i32()?;
+    let code = reader.i16()?;
+    reader.i32()?;
+    let topics = reader.list(3, |topic| {
+        let name = topic.text()?;
+        let answers = topic.list(37, read_answer)?;
+        topic.tags()?;
+        Ok((name, answers))
+    })?;
+    reader.tags()?;
+    Ok((code, topics))
+}
+
+fn read_answer(reader: &mut Reader<'_>) -> Read<Answer> {
+    let (partition, code) = (reader.index()?, reader.i16()?);
+    let (high_watermark, last_stable_offset) = (reader.i64()?, reader.i64()?);
+    reader.i64()?;
+    let aborted = reader.list(17, |each| {
+        let aborted = (each.i64()?, each.i64()?);
+        each.tags()?;
+        Ok(aborted)
+    })?;
+    reader.i32()?;
+    let batches = reader.bytes_range()?;
+    reader.tags()?;
+    Ok(Answer { partition, code, high_watermark, last_stable_offset, aborted, batches })
+}

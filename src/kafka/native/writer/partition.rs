@@ -1,0 +1,248 @@
+//! In which order do the batches of one partition leave, and what if one comes back?
+//!
+//! # Invariants
+//!
+//! - Numbers ascend without a gap over what has been appended. A batch that was refused gives its
+//!   number back, so those behind it are numbered anew before they leave again.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::{As, Leaving};
+use crate::kafka::native::errors::Verdict;
+use crate::log::batch::{HEADER_BYTES, ProducerStamp, split, stamp_producer, thaw};
+use crate::log::{EffectId, OpenBatch, TopicPartition};
+use crate::time::Instant;
+
+/// Brokers remember so many batches of a producer and partition: a retry of one of them is known.
+const IN_FLIGHT_MAX: usize = 5;
+/// Before a batch leaves again.
+const PAUSE: Duration = Duration::from_millis(50);
+
+#[derive(Debug)]
+enum Body {
+    /// Has never left.
+    Open(OpenBatch),
+    Sealed(Bytes),
+}
+
+#[derive(Debug)]
+struct Batch {
+    number: u64,
+    effect: EffectId,
+    body: Body,
+    count: u32,
+    /// The number of its first record among those of this partition; `None` until it leaves.
+    sequence: Option<i32>,
+    is_in_flight: bool,
+}
+
+/// What is to be done with a batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    Done,
+    Again,
+    Split,
+    Failed,
+    /// It is not known any more.
+    Gone,
+}
+
+/// The batches of one partition that have not been acknowledged, in order.
+#[derive(Debug)]
+pub(super) struct Queue {
+    name: TopicPartition,
+    batches: VecDeque<Batch>,
+    next_sequence: i32,
+    /// Something has come back: nothing leaves before everything has.
+    is_gathering: bool,
+    not_before: Instant,
+}
+
+impl Queue {
+    pub(super) const fn new(name: TopicPartition) -> Self {
+        Self {
+            name,
+            batches: VecDeque::new(),
+            next_sequence: 0,
+            is_gathering: false,
+            not_before: Instant::from_origin(Duration::ZERO),
+        }
+    }
+
+    pub(super) const fn name(&self) -> &TopicPartition {
+        &self.name
+    }
+
+    pub(super) fn push(&mut self, number: u64, effect: EffectId, batch: OpenBatch) {
+        let (count, body) = (batch.count(), Body::Open(batch));
+        let batch = Batch { number, effect, body, count, sequence: None, is_in_flight: false };
+        self.batches.push_back(batch);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.batches.is_empty()
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.batches.iter().filter(|batch| batch.is_in_flight).count()
+    }
+
+    pub(super) fn has_waiting(&self) -> bool {
+        self.batches.back().is_some_and(|batch| !batch.is_in_flight)
+            || self.batches.iter().any(|batch| !batch.is_in_flight)
+    }
+
+    /// Whether a batch can leave.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        let room = if self.is_gathering { 1 } else { IN_FLIGHT_MAX };
+        self.in_flight() < room && self.has_waiting() && now >= self.not_before
+    }
+
+    /// The first batch that waits, as it leaves.
+    pub(super) fn take(&mut self, by: As) -> Leaving {
+        self.is_gathering = false;
+        let waiting = self.batches.iter_mut().find(|batch| !batch.is_in_flight);
+        let batch = waiting.expect("only a queue that is due is asked");
+        batch.is_in_flight = true;
+        let bytes = batch.leave(&mut self.next_sequence, by);
+        (batch.number, bytes)
+    }
+
+    fn place(&self, number: u64) -> Option<usize> {
+        self.batches.iter().position(|batch| batch.number == number)
+    }
+
+    /// What becomes of a batch of which this is said.
+    pub(super) fn fate(&self, number: u64, verdict: Verdict) -> Fate {
+        let Some(at) = self.place(number) else { return Fate::Gone };
+        match verdict {
+            Verdict::Done => Fate::Done,
+            Verdict::Retry | Verdict::AskLeader => Fate::Again,
+            // It is out of turn because one before it has come back.
+            Verdict::OutOfOrder if at > 0 || self.batches[at].sequence.is_none() => Fate::Again,
+            Verdict::Record if self.batches[at].count > 1 => Fate::Split,
+            _ => Fate::Failed,
+        }
+    }
+
+    pub(super) fn came_back(&mut self, number: u64, now: Instant) {
+        let Some(at) = self.place(number) else { return };
+        self.batches[at].is_in_flight = false;
+        self.is_gathering = true;
+        self.not_before = now + PAUSE;
+    }
+
+    /// A batch has been appended: of whom it was, and how many records it held.
+    pub(super) fn remove(&mut self, number: u64) -> Option<(EffectId, u32)> {
+        let at = self.place(number)?;
+        let batch = self.batches.remove(at)?;
+        Some((batch.effect, batch.count))
+    }
+
+    /// A batch will not be appended: of whom it was.
+    pub(super) fn give_up(&mut self, number: u64) -> Option<EffectId> {
+        let at = self.place(number)?;
+        self.give_number_back(at);
+        self.batches.remove(at).map(|batch| batch.effect)
+    }
+
+    /// What comes behind a batch that was refused takes its number.
+    fn give_number_back(&mut self, at: usize) {
+        if let Some(sequence) = self.batches[at].sequence {
+            self.next_sequence = sequence;
+            for batch in self.batches.iter_mut().skip(at) {
+                batch.sequence = None;
+            }
+        }
+        self.is_gathering |= self.in_flight() > 1;
+    }
+
+    /// Puts smaller batches in the place of one: of whom they are, and how many.
+    pub(super) fn replace_by_pieces(
+        &mut self,
+        number: u64,
+        first: u64,
+        now: Instant,
+    ) -> Option<(EffectId, u32)> {
+        self.came_back(number, now);
+        self.not_before = now;
+        let at = self.place(number)?;
+        self.give_number_back(at);
+        let batch = self.batches.remove(at)?;
+        let Body::Sealed(sealed) = &batch.body else { return None };
+        let half = (sealed.len() - HEADER_BYTES) / 2 + HEADER_BYTES;
+        let pieces = split(sealed, half).expect("records that were just written are whole");
+        let count = pieces.len() as u32;
+        for (place, piece) in pieces.into_iter().enumerate() {
+            let (count, body) = (piece.count(), Body::Open(piece));
+            let (number, effect) = (first + place as u64, batch.effect);
+            let piece = Batch { number, effect, body, count, sequence: None, is_in_flight: false };
+            self.batches.insert(at + place, piece);
+        }
+        Some((batch.effect, count))
+    }
+
+    /// Gives up what has not left: of whom it was.
+    pub(super) fn drop_waiting(&mut self) -> Vec<EffectId> {
+        let mut dropped = Vec::new();
+        self.batches.retain(|batch| {
+            if !batch.is_in_flight {
+                dropped.push(batch.effect);
+            }
+            batch.is_in_flight
+        });
+        dropped
+    }
+
+    /// Another epoch numbers from 0.
+    pub(super) fn renumber(&mut self) {
+        self.next_sequence = 0;
+        for batch in &mut self.batches {
+            batch.sequence = None;
+        }
+    }
+
+    pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
+        let waits = self.has_waiting() && self.not_before > now;
+        waits.then_some(self.not_before)
+    }
+}
+
+impl Batch {
+    /// Seals the batch, or numbers it anew; a batch that comes again as it was keeps its bytes.
+    fn leave(&mut self, next_sequence: &mut i32, by: As) -> Bytes {
+        let is_numbered = self.sequence.is_some();
+        let sequence = *self.sequence.get_or_insert(*next_sequence);
+        if !is_numbered {
+            *next_sequence = following(sequence, self.count);
+        }
+        let stamp = ProducerStamp {
+            producer_id: by.producer.id,
+            epoch: by.producer.epoch,
+            base_sequence: sequence,
+            is_transactional: by.is_transactional,
+            is_control: false,
+        };
+        let body = std::mem::replace(&mut self.body, Body::Sealed(Bytes::new()));
+        let bytes = match body {
+            Body::Open(batch) => batch.seal_by(stamp),
+            Body::Sealed(bytes) if is_numbered => bytes,
+            Body::Sealed(bytes) => {
+                let mut bytes = thaw(bytes);
+                stamp_producer(&mut bytes, stamp);
+                bytes.freeze()
+            }
+        };
+        self.body = Body::Sealed(bytes.clone());
+        bytes
+    }
+}
+
+/// The number behind a batch; after the largest comes 0.
+fn following(sequence: i32, count: u32) -> i32 {
+    let sum = i64::from(sequence) + i64::from(count);
+    (sum % (i64::from(i32::MAX) + 1)) as i32
+}
