@@ -56,7 +56,15 @@ impl KafkaLog {
             partitions,
             members: Members::default(),
             admin,
-            data_plane: config.data_plane,
+            data_plane: match config.data_plane {
+                DataPlane::Auto
+                    if config.client_properties.is_empty()
+                        && config.security == crate::security::Security::plaintext() =>
+                {
+                    DataPlane::Native
+                }
+                other => other,
+            },
             brokers: config.brokers.clone(),
         })
     }

@@ -218,8 +218,10 @@ impl Topic {
         }
         // A broker that does not know a topic yet does not take back what another has said.
         if told.code == 0 {
+            if leaders.len() != self.leaders.len() {
+                self.missing_since = None;
+            }
             self.leaders = leaders;
-            self.missing_since = None;
         } else {
             let since = *self.missing_since.get_or_insert(now);
             if now.since(since) >= PROPAGATION {

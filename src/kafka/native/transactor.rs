@@ -36,6 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a topic may be unknown to a coordinator.
 const PROPAGATION: Duration = Duration::from_secs(5);
 
+const REQUEST_TIMED_OUT: Code = 7;
+const INVALID_TXN_STATE: Code = 48;
+
 /// What is to be done about the rest of the client once a step has been answered.
 #[derive(Debug)]
 pub(super) enum Then {
@@ -299,6 +302,12 @@ impl Transactor {
                 self.lose_patience(now, events);
                 Then::Forget(step.coordinator())
             }
+            // The coordinator has ended the transaction by itself, since it was open for too long.
+            Verdict::Unknown
+                if code == INVALID_TXN_STATE && self.is_v2 && step == Step::End(true) =>
+            {
+                self.step_failed(&step, Verdict::Fenced, code, events)
+            }
             verdict => self.step_failed(&step, verdict, code, events),
         }
     }
@@ -346,7 +355,6 @@ impl Transactor {
     ) -> Then {
         self.not_before = now + PAUSE;
         // Nothing is known of what a classic end has done that has taken too long.
-        const REQUEST_TIMED_OUT: Code = 7;
         if code == REQUEST_TIMED_OUT && matches!(step, Step::End(_)) && !self.is_v2 {
             self.end_front(Outcome::Unknown, events);
             return Then::Nothing;
