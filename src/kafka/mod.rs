@@ -5,6 +5,7 @@
 //! - `group`: the membership of a process.
 //! - `admin`: what the control plane asks and orders.
 //! - `errors`: what follows from which error.
+//! - `native`: the parts of a data plane on the wire.
 
 mod admin;
 mod calls;
@@ -13,6 +14,7 @@ mod group;
 mod lease;
 mod librdkafka;
 mod members;
+mod native;
 mod properties;
 mod signal;
 mod sys;

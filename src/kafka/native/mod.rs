@@ -1,0 +1,4 @@
+//! The data plane on Kafka's own protocol.
+#![cfg_attr(not(test), expect(dead_code, reason = "nothing drives these parts in this module"))]
+
+mod compression;
