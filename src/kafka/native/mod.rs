@@ -2,3 +2,6 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "nothing drives these parts in this module"))]
 
 mod compression;
+mod secret;
+mod stream;
+mod tls;
