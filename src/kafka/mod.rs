@@ -1,7 +1,8 @@
 //! The log over a real Kafka: the ports of [`crate::log`] on librdkafka.
 //!
 //! - `sys`: the border to the C library, and the only unsafe code.
-//! - `librdkafka`: the data plane of a worker.
+//! - `native`: the data plane of a worker, on the wire itself.
+//! - `librdkafka`: the same over the C library, for what the other cannot do.
 //! - `group`: the membership of a process.
 //! - `admin`: what the control plane asks and orders.
 //! - `errors`: what follows from which error.

@@ -14,6 +14,7 @@
 mod head;
 mod headers;
 mod open;
+mod packed;
 mod read;
 mod split;
 mod stamp;
@@ -26,6 +27,7 @@ use bytes::Bytes;
 pub(crate) use head::{BatchHead, head_of};
 pub use headers::{EncodedHeaders, HeaderIter, HeadersView};
 pub use open::OpenBatch;
+pub(crate) use packed::{records_of, with_records};
 pub use read::{RecordCursor, RecordView, Records};
 pub(crate) use split::split;
 pub(crate) use stamp::{ProducerStamp, stamp_append_time, stamp_place, stamp_producer, thaw};
@@ -168,8 +170,18 @@ impl RecordBatch {
     }
 }
 
-/// Checks the header and the checksum.
+/// Checks the header and the checksum of a batch that is not packed.
 fn check(bytes: &[u8]) -> Result<(), BatchError> {
+    check_whole(bytes)?;
+    let codec = attributes(bytes) & ATTRIBUTE_CODEC;
+    if codec != 0 {
+        return Err(BatchError::Compressed(codec as u8));
+    }
+    check_numbers(bytes)
+}
+
+/// Checks length, format and checksum.
+fn check_whole(bytes: &[u8]) -> Result<(), BatchError> {
     if bytes.len() < HEADER_BYTES {
         return Err(BatchError::Length { declared: HEADER_BYTES, found: bytes.len() });
     }
@@ -185,11 +197,7 @@ fn check(bytes: &[u8]) -> Result<(), BatchError> {
     if i32_at(bytes, field::CRC) as u32 != crc32c::crc32c(&bytes[CRC_COVERS_FROM..]) {
         return Err(BatchError::Checksum);
     }
-    let codec = attributes(bytes) & ATTRIBUTE_CODEC;
-    if codec != 0 {
-        return Err(BatchError::Compressed(codec as u8));
-    }
-    check_numbers(bytes)
+    Ok(())
 }
 
 /// Checks that offsets and counts are such that no sum of them overflows.

@@ -182,6 +182,12 @@ pub trait LogClient {
     /// Ends a `wait` from another thread, also one that begins later.
     fn waker(&self) -> Waker;
 
+    /// Whether what is sent now has to wait for what was sent before. It may be sent all the same;
+    /// but what is kept back until then leaves in larger batches.
+    fn is_busy(&self) -> bool {
+        false
+    }
+
     /// The end of a partition that is being read, as far as this client has heard of it. Asks no
     /// one.
     fn end_of(&self, _partition: PartitionId) -> Option<i64> {

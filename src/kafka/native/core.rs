@@ -27,7 +27,7 @@ use super::link::{Lane, Link};
 use super::messages::metadata::{Address, Coordinates};
 use super::reader::{self, Lost, Reader};
 use super::transactor::{Offsets, Transactor};
-use super::writer::{self, Writer};
+use super::writer::{self, Packing, Writer};
 use crate::log::{
     ClientConfig, EffectId, End, Isolation, LogEvent, OpenBatch, Outcome, PartitionId,
     TopicPartition,
@@ -50,6 +50,7 @@ pub(super) struct Terms {
     pub(super) partition_bytes_max: u32,
     pub(super) unpacked_bytes_max: usize,
     pub(super) batch_bytes_max: usize,
+    pub(super) packing: Option<Packing>,
     pub(super) transaction_timeout: Duration,
     /// How long a broker may take to answer.
     pub(super) request_timeout: Duration,
@@ -177,6 +178,11 @@ impl Core {
         self.transactor.init_if_needed(now);
         self.writer.send(effect, partition, name, batch, &mut self.events);
         effect
+    }
+
+    /// Whether what is sent now has to wait for what was sent before.
+    pub(super) fn is_busy(&self) -> bool {
+        self.writer.is_waiting()
     }
 
     /// Whether offsets that are committed now are part of a transaction.

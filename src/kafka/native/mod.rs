@@ -6,6 +6,7 @@
 
 mod api;
 mod cluster;
+mod compression;
 mod connection;
 mod core;
 mod errors;
@@ -13,7 +14,10 @@ mod link;
 mod messages;
 mod network;
 mod reader;
+mod secret;
+mod stream;
 mod terms;
+mod tls;
 mod transactor;
 mod wire;
 mod writer;
@@ -24,7 +28,8 @@ use std::time::Duration;
 
 use self::core::{Core, Terms};
 use self::messages::offsets::NamedOffset;
-use self::network::Network;
+use self::network::{Network, Wiring};
+use self::stream::SocketOptions;
 use self::transactor::Offsets;
 use super::members::Members;
 use crate::log::{
@@ -52,8 +57,18 @@ impl Client {
         members: &Members,
     ) -> Result<Self, LogError> {
         let terms = Terms::of(brokers, config);
+        let wiring = Wiring {
+            options: SocketOptions {
+                has_no_delay: true,
+                is_kept_alive: true,
+                send_buffer_bytes: None,
+                receive_buffer_bytes: None,
+            },
+            tls: None,
+            answer_bytes_max: ANSWER_BYTES_MAX,
+        };
         Ok(Self {
-            network: Network::new(ANSWER_BYTES_MAX)?,
+            network: Network::new(wiring)?,
             core: Core::new(terms, config),
             partitions: partitions.clone(),
             members: members.clone(),
@@ -134,6 +149,10 @@ impl LogClient for Client {
             // It fails only when there is nobody to wake.
             let _ = waker.wake();
         })
+    }
+
+    fn is_busy(&self) -> bool {
+        self.core.is_busy()
     }
 
     fn end_of(&self, partition: PartitionId) -> Option<i64> {

@@ -16,7 +16,6 @@ use std::sync::mpsc::{self, Receiver, TryRecvError};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
-use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
 use self::frames::Frames;
@@ -24,6 +23,7 @@ use super::connection::Broken;
 use super::core::{Core, Order};
 use super::link::Lane;
 use super::messages::metadata::Address;
+use super::stream::{SocketOptions, Stream};
 use crate::log::LogError;
 use crate::runtime::spawn::spawn_named;
 use crate::time::Instant;
@@ -32,10 +32,28 @@ const WAKER: Token = Token(0);
 /// Segments that leave in one call of the operating system.
 const SEGMENTS_MAX: usize = 64;
 
+/// How connections are made.
+#[derive(Clone, Debug)]
+pub(super) struct Wiring {
+    pub(super) options: SocketOptions,
+    /// How brokers have to show who they are; `None` for bare connections.
+    pub(super) tls: Option<Arc<rustls::ClientConfig>>,
+    /// No answer is larger.
+    pub(super) answer_bytes_max: usize,
+}
+
+/// A name that is being looked up, to connect to this port of its host.
+#[derive(Debug)]
+struct Resolving {
+    lane: Lane,
+    host: String,
+    found: Receiver<io::Result<SocketAddr>>,
+}
+
 /// One socket.
 #[derive(Debug)]
 struct Socket {
-    stream: TcpStream,
+    stream: Stream,
     lane: Lane,
     is_connected: bool,
     is_readable: bool,
@@ -50,11 +68,9 @@ pub(super) struct Network {
     ready: Events,
     waker: Arc<mio::Waker>,
     sockets: BTreeMap<Token, Socket>,
-    /// Names that are being looked up.
-    resolving: Vec<(Lane, Receiver<io::Result<SocketAddr>>)>,
+    resolving: Vec<Resolving>,
     next_token: usize,
-    /// No answer is larger.
-    answer_bytes_max: usize,
+    wiring: Wiring,
 }
 
 impl Network {
@@ -63,7 +79,7 @@ impl Network {
     /// # Errors
     ///
     /// The operating system refuses what it takes to wait for sockets.
-    pub(super) fn new(answer_bytes_max: usize) -> Result<Self, LogError> {
+    pub(super) fn new(wiring: Wiring) -> Result<Self, LogError> {
         let refused =
             |error: io::Error| LogError::Fatal(format!("sockets cannot be used: {error}"));
         let poll = Poll::new().map_err(refused)?;
@@ -75,7 +91,7 @@ impl Network {
             sockets: BTreeMap::new(),
             resolving: Vec::new(),
             next_token: WAKER.0 + 1,
-            answer_bytes_max,
+            wiring,
         })
     }
 
@@ -104,9 +120,11 @@ impl Network {
         let _ = self.poll.poll(&mut self.ready, Some(at_most));
         for event in &self.ready {
             if let Some(socket) = self.sockets.get_mut(&event.token()) {
-                socket.is_readable |=
-                    event.is_readable() || event.is_read_closed() || event.is_error();
-                socket.is_writable |= event.is_writable() || event.is_error();
+                let is_over = event.is_read_closed() || event.is_error();
+                socket.is_readable |= event.is_readable() || is_over;
+                // What TLS wants to say can wait for what it has to hear.
+                let is_told = matches!(socket.stream, Stream::Tls(_)) && event.is_readable();
+                socket.is_writable |= event.is_writable() || is_told || is_over;
             }
         }
     }
@@ -125,7 +143,7 @@ impl Network {
                 }
             }
             while socket.is_readable {
-                match socket.frames.read(&mut socket.stream, self.answer_bytes_max) {
+                match socket.frames.read(&mut socket.stream, self.wiring.answer_bytes_max) {
                     Ok(Some(frame)) => core.received(socket.lane, frame, now),
                     Ok(None) => socket.is_readable = false,
                     Err(error) => {
@@ -153,7 +171,7 @@ impl Network {
                 Order::Connect(lane, address) => self.connect(lane, &address, core, now),
                 Order::Close(lane) => {
                     self.sockets.retain(|_, socket| socket.lane != lane);
-                    self.resolving.retain(|(other, _)| *other != lane);
+                    self.resolving.retain(|resolving| resolving.lane != lane);
                 }
             }
         }
@@ -162,41 +180,43 @@ impl Network {
     fn connect(&mut self, lane: Lane, address: &Address, core: &mut Core, now: Instant) {
         let Address { host, port } = address.clone();
         if let Ok(ip) = host.parse::<IpAddr>() {
-            return self.open(lane, SocketAddr::new(ip, port), core, now);
+            return self.open(lane, SocketAddr::new(ip, port), &host, core, now);
         }
         // Looking a name up blocks, and nothing here may.
-        let (sender, resolved) = mpsc::channel();
-        let waker = Arc::clone(&self.waker);
+        let (sender, found) = mpsc::channel();
+        let (waker, name) = (Arc::clone(&self.waker), host.clone());
         spawn_named("millstream-names".into(), move || {
-            let found = (host.as_str(), port).to_socket_addrs();
+            let found = (name.as_str(), port).to_socket_addrs();
             let first = found.and_then(|mut all| {
-                all.next().ok_or_else(|| io::Error::other(format!("`{host}` has no address")))
+                all.next().ok_or_else(|| io::Error::other(format!("`{name}` has no address")))
             });
             let _ = sender.send(first);
             let _ = waker.wake();
         });
-        self.resolving.push((lane, resolved));
+        self.resolving.push(Resolving { lane, host, found });
     }
 
     fn take_resolved(&mut self, core: &mut Core, now: Instant) {
-        for (lane, resolved) in std::mem::take(&mut self.resolving) {
-            match resolved.try_recv() {
-                Ok(Ok(address)) => self.open(lane, address, core, now),
-                Ok(Err(error)) => core.lost(lane, &Broken::Lost(error.to_string()), now),
-                Err(TryRecvError::Empty) => self.resolving.push((lane, resolved)),
+        for resolving in std::mem::take(&mut self.resolving) {
+            let Resolving { lane, host, found } = &resolving;
+            match found.try_recv() {
+                Ok(Ok(address)) => self.open(*lane, address, host, core, now),
+                Ok(Err(error)) => core.lost(*lane, &Broken::Lost(error.to_string()), now),
+                Err(TryRecvError::Empty) => self.resolving.push(resolving),
                 Err(TryRecvError::Disconnected) => {
-                    core.lost(lane, &Broken::Lost("its name was not looked up".into()), now);
+                    core.lost(*lane, &Broken::Lost("its name was not looked up".into()), now);
                 }
             }
         }
     }
 
-    fn open(&mut self, lane: Lane, address: SocketAddr, core: &mut Core, now: Instant) {
+    fn open(&mut self, lane: Lane, address: SocketAddr, host: &str, core: &mut Core, now: Instant) {
         let token = Token(self.next_token);
         self.next_token += 1;
-        let opened = TcpStream::connect(address).and_then(|mut stream| {
+        let tls = self.wiring.tls.as_ref().map(|config| (config, host));
+        let opened = Stream::connect(address, self.wiring.options, tls).and_then(|mut stream| {
             let interest = Interest::READABLE | Interest::WRITABLE;
-            self.poll.registry().register(&mut stream, token, interest)?;
+            self.poll.registry().register(stream.source(), token, interest)?;
             Ok(stream)
         });
         match opened {
@@ -215,18 +235,10 @@ impl Network {
         let mut closed = Vec::new();
         for (token, socket) in &mut self.sockets {
             let Some(connection) = core.connection(socket.lane) else { continue };
-            while socket.is_writable && !connection.outgoing().is_empty() {
-                match socket.write(connection.outgoing()) {
-                    Ok(()) => {}
-                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                        socket.is_writable = false;
-                    }
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    Err(error) => {
-                        closed.push((*token, error));
-                        break;
-                    }
-                }
+            if socket.is_writable
+                && let Err(error) = socket.send(connection.outgoing())
+            {
+                closed.push((*token, error));
             }
         }
         self.close_all(closed, core, now);
@@ -236,21 +248,25 @@ impl Network {
 impl Socket {
     /// Whether the connection has been made by now.
     fn is_made(&mut self) -> io::Result<bool> {
-        if !self.is_writable {
-            return Ok(false);
-        }
-        if let Some(error) = self.stream.take_error()? {
-            return Err(error);
-        }
-        match self.stream.peer_addr() {
-            Ok(_) => {
-                self.stream.set_nodelay(true)?;
-                self.is_connected = true;
-                Ok(true)
+        self.is_connected = self.is_writable && self.stream.is_connected()?;
+        Ok(self.is_connected)
+    }
+
+    /// Sends as much as the socket takes.
+    fn send(&mut self, outgoing: &mut VecDeque<Bytes>) -> io::Result<()> {
+        while !outgoing.is_empty() {
+            match self.write(outgoing) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.is_writable = false;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
             }
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => Ok(false),
-            Err(error) => Err(error),
         }
+        self.is_writable = !self.stream.flush_pending()?;
+        Ok(())
     }
 
     /// Sends the first of these segments, and takes what has left off their front.

@@ -33,6 +33,7 @@ impl Terms {
             partition_bytes_max: config.fetch_bytes_max.clamp(16 * 1024, 1024 * 1024) as u32,
             unpacked_bytes_max: 128 * 1024 * 1024,
             batch_bytes_max: config.batch_bytes_max,
+            packing: None,
             transaction_timeout: config.transaction_timeout,
             request_timeout: Duration::from_secs(30),
             reconnect_pauses: (Duration::from_millis(50), Duration::from_secs(2)),

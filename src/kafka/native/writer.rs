@@ -18,6 +18,7 @@ use bytes::Bytes;
 
 use self::partition::{Fate, Queue};
 use super::cluster::{Cluster, Led};
+use super::compression::Codec;
 use super::errors::{self, DONE, Verdict, verdict};
 use super::messages::transaction::ProducerId;
 use super::messages::{Node, produce};
@@ -59,6 +60,15 @@ impl Due {
 pub(super) struct As {
     pub(super) producer: ProducerId,
     pub(super) is_transactional: bool,
+    pub(super) packing: Option<Packing>,
+}
+
+/// How batches are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packing {
+    pub(super) codec: Codec,
+    /// The codec's own, if there is none.
+    pub(super) level: Option<i32>,
 }
 
 /// Everything that has been sent and not been acknowledged.
@@ -106,6 +116,11 @@ impl Writer {
     /// Whether everything has been acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         self.sending.is_empty()
+    }
+
+    /// Whether something waits for a broker to take it.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting().next().is_some()
     }
 
     /// Whether nothing is under way to a broker.

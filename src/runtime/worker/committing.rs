@@ -50,12 +50,16 @@ impl Worker {
         self.tasks.values().map(Task::uncommitted_bytes).sum()
     }
 
-    /// Sends what is full, or everything when there is nothing else to do.
+    /// Sends what is full, or everything when there is nothing else to do and it can leave at once.
     pub(super) fn send(&mut self, is_idle: bool) {
         if self.outbox.is_empty() || !self.may_send() {
             return;
         }
-        let batches = if is_idle { self.outbox.take_all() } else { self.outbox.take_full() };
+        let batches = if is_idle && !self.client.is_busy() {
+            self.outbox.take_all()
+        } else {
+            self.outbox.take_full()
+        };
         self.committer.send(&mut *self.client, batches);
     }
 

@@ -229,7 +229,8 @@ impl Core {
         if self.writer.is_empty() {
             return;
         }
-        let by = As { producer, is_transactional: self.transactional_id.is_some() };
+        let is_transactional = self.transactional_id.is_some();
+        let by = As { producer, is_transactional, packing: self.terms.packing };
         let links = std::cell::RefCell::new((&mut self.links, BTreeSet::new()));
         let transactor = &self.transactor;
         let may_write = |partition, node| {

@@ -10,6 +10,7 @@ use std::collections::{HashSet, VecDeque};
 use bytes::Bytes;
 
 use super::Next;
+use crate::kafka::native::compression::{Codec, unpack};
 use crate::log::batch::{BatchHead, HEADER_BYTES, head_of};
 use crate::log::{BatchError, PartitionId, ReadError, RecordBatch, TopicPartition};
 
@@ -19,6 +20,12 @@ pub(super) enum Damaged {
     Batch(BatchError),
     /// It is packed in a way that is not known, or what it holds is too large or not whole.
     Packed(String),
+}
+
+impl From<BatchError> for Damaged {
+    fn from(error: BatchError) -> Self {
+        Self::Batch(error)
+    }
 }
 
 impl Damaged {
@@ -104,10 +111,16 @@ impl Unpacked {
     }
 
     fn unpack(&self, head: &BatchHead, bytes: Bytes) -> Result<RecordBatch, Damaged> {
-        if head.codec != 0 {
-            return Err(Damaged::Packed(format!("codec {} is not known", head.codec)));
+        if head.codec == 0 {
+            return RecordBatch::new(self.partition, bytes).map_err(Damaged::Batch);
         }
-        debug_assert!(self.most > 0, "some bytes may be unpacked");
-        RecordBatch::new(self.partition, bytes).map_err(Damaged::Batch)
+        let unknown = || Damaged::Packed(format!("codec {} is not known", head.codec));
+        let codec = Codec::of_bits(head.codec).ok_or_else(unknown)?;
+        RecordBatch::unpacked(self.partition, &bytes, |packed| {
+            let mut records = Vec::new();
+            let unpacked = unpack(codec, packed, self.most, &mut records);
+            unpacked.map_err(|error| Damaged::Packed(error.to_string()))?;
+            Ok(records)
+        })
     }
 }

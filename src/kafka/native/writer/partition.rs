@@ -10,9 +10,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{As, Leaving};
+use super::{As, Leaving, Packing};
+use crate::kafka::native::compression::pack;
 use crate::kafka::native::errors::Verdict;
-use crate::log::batch::{HEADER_BYTES, ProducerStamp, split, stamp_producer, thaw};
+use crate::log::batch::{
+    HEADER_BYTES, ProducerStamp, records_of, split, stamp_producer, thaw, with_records,
+};
 use crate::log::{EffectId, OpenBatch, TopicPartition};
 use crate::time::Instant;
 
@@ -25,7 +28,10 @@ const PAUSE: Duration = Duration::from_millis(50);
 enum Body {
     /// Has never left.
     Open(OpenBatch),
+    /// As it has left.
     Sealed(Bytes),
+    /// As it was before it was packed, and as it has left.
+    Packed(Bytes, Bytes),
 }
 
 #[derive(Debug)]
@@ -172,7 +178,7 @@ impl Queue {
         let at = self.place(number)?;
         self.give_number_back(at);
         let batch = self.batches.remove(at)?;
-        let Body::Sealed(sealed) = &batch.body else { return None };
+        let sealed = batch.body.plain()?;
         let half = (sealed.len() - HEADER_BYTES) / 2 + HEADER_BYTES;
         let pieces = split(sealed, half).expect("records that were just written are whole");
         let count = pieces.len() as u32;
@@ -227,17 +233,51 @@ impl Batch {
             is_control: false,
         };
         let body = std::mem::replace(&mut self.body, Body::Sealed(Bytes::new()));
-        let bytes = match body {
-            Body::Open(batch) => batch.seal_by(stamp),
-            Body::Sealed(bytes) if is_numbered => bytes,
-            Body::Sealed(bytes) => {
-                let mut bytes = thaw(bytes);
-                stamp_producer(&mut bytes, stamp);
-                bytes.freeze()
-            }
+        self.body = match body {
+            Body::Open(batch) => Body::seal(batch.seal_by(stamp), by.packing),
+            Body::Sealed(_) | Body::Packed(..) if is_numbered => body,
+            Body::Sealed(bytes) => Body::Sealed(stamped(bytes, stamp)),
+            Body::Packed(plain, bytes) => Body::Packed(plain, stamped(bytes, stamp)),
         };
-        self.body = Body::Sealed(bytes.clone());
-        bytes
+        self.body.leaving()
+    }
+}
+
+fn stamped(bytes: Bytes, stamp: ProducerStamp) -> Bytes {
+    let mut bytes = thaw(bytes);
+    stamp_producer(&mut bytes, stamp);
+    bytes.freeze()
+}
+
+impl Body {
+    /// A sealed batch, packed unless that would make it larger.
+    fn seal(sealed: Bytes, packing: Option<Packing>) -> Self {
+        let Some(Packing { codec, level }) = packing else { return Self::Sealed(sealed) };
+        let mut packed = Vec::new();
+        let records = records_of(&sealed);
+        match pack(codec, level, records, &mut packed) {
+            Ok(()) if packed.len() < records.len() => {
+                let leaving = with_records(&sealed, codec.bits(), &packed).freeze();
+                Self::Packed(sealed, leaving)
+            }
+            _ => Self::Sealed(sealed),
+        }
+    }
+
+    /// The bytes that leave.
+    fn leaving(&self) -> Bytes {
+        match self {
+            Self::Open(_) => unreachable!("a batch is sealed before it leaves"),
+            Self::Sealed(bytes) | Self::Packed(_, bytes) => bytes.clone(),
+        }
+    }
+
+    /// The batch with its records as they were written.
+    const fn plain(&self) -> Option<&Bytes> {
+        match self {
+            Self::Open(_) => None,
+            Self::Sealed(bytes) | Self::Packed(bytes, _) => Some(bytes),
+        }
     }
 }
 
