@@ -2,6 +2,7 @@
 #![cfg_attr(not(test), expect(dead_code, reason = "nothing drives these parts in this module"))]
 
 mod compression;
+mod sasl;
 mod secret;
 mod stream;
 mod tls;
