@@ -4,5 +4,6 @@
 mod compression;
 mod sasl;
 mod secret;
+mod settings;
 mod stream;
 mod tls;

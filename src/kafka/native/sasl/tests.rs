@@ -45,8 +45,10 @@ const JAVA_512: Vector = Vector {
         "n,,n=a=3Db=2Cc,r=rOprNGfwEbeRWgbNEkqO",
         "r=rOprNGfwEbeRWgbNEkqOserverNonce0,s=YSBzYWx0IG9mIGJ5dGVz,i=8192",
         "c=biws,r=rOprNGfwEbeRWgbNEkqOserverNonce0,\
-         p=Om1zekdtcUqRny8SC9m/8M3Fiyff5KZapSS7W0PoLvEScPCkSikYXy65Se7q/2AZqObw8K82IIx1qHbNO5h8WQ==",
-        "v=vnDg2ipPOBzV2Z8hAr8l0WWSVxQAULczCyH3sp9hWX4zcpd7T6AQNqY6J6F4pmcb6nX76SlN2eRVkccHb1H0NQ==",
+         p=Om1zekdtcUqRny8SC9m/8M3Fiyff5KZapSS7W0PoLvEScPCkSikYXy65Se7q/2AZqObw8K82IIx1qHbNO5h8\
+         WQ==",
+        "v=vnDg2ipPOBzV2Z8hAr8l0WWSVxQAULczCyH3sp9hWX4zcpd7T6AQNqY6J6F4pmcb6nX76SlN2eRVkccHb1H0\
+         NQ==",
     ],
     ..JAVA_256
 };
