@@ -25,6 +25,7 @@ use self::admin::KafkaAdmin;
 use self::group::Member;
 use self::librdkafka::Client;
 use self::members::Members;
+use self::native::Plane;
 use self::properties::Properties;
 use crate::config::{Config, DataPlane};
 use crate::log::{
@@ -38,8 +39,8 @@ pub struct KafkaLog {
     partitions: Partitions,
     members: Members,
     admin: Arc<KafkaAdmin>,
-    data_plane: DataPlane,
-    brokers: String,
+    /// `None` where librdkafka reads and writes.
+    native: Option<Plane>,
 }
 
 impl KafkaLog {
@@ -53,21 +54,27 @@ impl KafkaLog {
         let partitions = Partitions::default();
         let admin = Arc::new(KafkaAdmin::new(&config.application_id, &properties, &partitions)?);
         Ok(Self {
-            properties,
             partitions,
             members: Members::default(),
             admin,
-            data_plane: match config.data_plane {
-                DataPlane::Auto
-                    if config.client_properties.is_empty()
-                        && config.security == crate::security::Security::plaintext() =>
-                {
-                    DataPlane::Native
-                }
-                other => other,
-            },
-            brokers: config.brokers.clone(),
+            native: native(config, &properties)?,
+            properties,
         })
+    }
+}
+
+/// The native data plane, if it is wanted and can do what is asked for.
+fn native(config: &Config, properties: &Properties) -> Result<Option<Plane>, LogError> {
+    if config.data_plane == DataPlane::Librdkafka {
+        return Ok(None);
+    }
+    match Plane::of(&properties.native()) {
+        Ok(plane) => Ok(Some(plane)),
+        Err(why) if config.data_plane == DataPlane::Auto && why.is_unsupported => {
+            tracing::info!(target: "millstream::kafka", "librdkafka reads and writes: {why}");
+            Ok(None)
+        }
+        Err(why) => Err(LogError::Fatal(why.to_string())),
     }
 }
 
@@ -77,9 +84,8 @@ impl Log for KafkaLog {
     }
 
     fn client(&self, config: ClientConfig) -> Result<Box<dyn LogClient>, LogError> {
-        if self.data_plane == DataPlane::Native {
-            let client =
-                native::Client::new(&config, &self.brokers, &self.partitions, &self.members)?;
+        if let Some(native) = &self.native {
+            let client = native.client(&config, &self.partitions, &self.members)?;
             return Ok(Box::new(client));
         }
         let client = Client::new(config, &self.properties, &self.partitions, &self.members)?;

@@ -47,6 +47,10 @@ const WRITING: &[(&str, &str)] = &[
     ("topic.metadata.propagation.max.ms", "5000"),
 ];
 
+/// Every wait is on the worker's own thread, and a broker that is gone is noticed sooner.
+const NATIVE: &[(&str, &str)] =
+    &[("socket.timeout.ms", "30000"), ("socket.connection.setup.timeout.ms", "10000")];
+
 /// How many bytes of records leave as one batch unless the user or a topic says otherwise.
 const BATCH_BYTES: usize = 1_000_000;
 
@@ -73,6 +77,13 @@ impl Properties {
             ("allow.auto.create.topics", "false"),
         ];
         self.layered(WRITING, &fixed, owned)
+    }
+
+    /// Of a client that reads and writes without librdkafka.
+    pub(super) fn native(&self) -> Vec<(String, String)> {
+        let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        let defaults = READING.iter().chain(NATIVE).map(own);
+        defaults.chain(self.plain(&[])).collect()
     }
 
     /// How many bytes of records leave as one batch, if no batch may be larger than `limit`.

@@ -19,8 +19,6 @@ use crate::time::Instant;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(100);
-/// For how long brokers have to say that a topic is not there.
-const PROPAGATION: Duration = Duration::from_secs(5);
 
 /// Who leads a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +61,14 @@ pub(super) struct Cluster {
     not_before: Instant,
     told_at: Option<Instant>,
     age_max: Duration,
+    /// For how long brokers have to say that a topic is not there.
+    patience: Duration,
 }
 
 impl Cluster {
-    /// A cluster of which nothing is known; what is known is asked for anew after `age_max`.
-    pub(super) fn new(age_max: Duration) -> Self {
+    /// A cluster of which nothing is known; what is known is asked for anew after `age_max`, and a
+    /// topic is missing after `patience`.
+    pub(super) fn new(age_max: Duration, patience: Duration) -> Self {
         Self {
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
@@ -78,6 +79,7 @@ impl Cluster {
             not_before: Instant::from_origin(Duration::ZERO),
             told_at: None,
             age_max,
+            patience,
         }
     }
 
@@ -110,12 +112,7 @@ impl Cluster {
             return Led::NotYet;
         }
         let since = *topic.missing_since.get_or_insert(now);
-        if now.since(since) >= PROPAGATION { Led::Missing } else { Led::NotYet }
-    }
-
-    /// A broker has said that it does not lead what it was thought to.
-    pub(super) fn mistrust(&mut self) {
-        self.is_stale = true;
+        if now.since(since) >= self.patience { Led::Missing } else { Led::NotYet }
     }
 
     /// A topic that was known to be there is not, or the other way round.
@@ -196,7 +193,7 @@ impl Cluster {
         }
         for told in metadata.topics {
             if let Some(topic) = self.topics.get_mut(&*told.name) {
-                topic.take(told, now);
+                topic.take(told, now, self.patience);
             }
         }
         self.is_stale |= self.topics.values().any(|topic| !topic.is_asked);
@@ -204,7 +201,7 @@ impl Cluster {
 }
 
 impl Topic {
-    fn take(&mut self, told: TopicMetadata, now: Instant) {
+    fn take(&mut self, told: TopicMetadata, now: Instant, patience: Duration) {
         self.is_asked = true;
         self.refused = (verdict(told.code) == Verdict::Fatal).then_some(told.code);
         let count = told.partitions.iter().map(|each| each.index as usize + 1).max().unwrap_or(0);
@@ -224,7 +221,7 @@ impl Topic {
             self.leaders = leaders;
         } else {
             let since = *self.missing_since.get_or_insert(now);
-            if now.since(since) >= PROPAGATION {
+            if now.since(since) >= patience {
                 self.leaders.clear();
             }
         }

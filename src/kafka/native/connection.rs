@@ -9,19 +9,18 @@
 //! - Nothing but the first words is said before the broker has told which versions it speaks.
 //! - Each request has a deadline: a broker that does not answer is left.
 
+mod greeting;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::api::{Api, NoVersion, Versions, read_versions};
-use super::errors;
+use self::greeting::Greeting;
+use super::api::{Api, NoVersion, Versions};
+use super::sasl::SaslSettings;
 use super::wire::{Malformed, Reader, Writer};
 use crate::time::Instant;
-
-/// How long the first words may take.
-const FIRST_WORDS: Duration = Duration::from_secs(10);
 
 /// Why a connection cannot be used any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,12 +37,16 @@ pub(super) enum Broken {
     Version(#[from] NoVersion),
     #[error("the broker refuses: {0}")]
     Refused(String),
+    #[error("the broker does not believe who comes: {0}")]
+    Unauthenticated(String),
+    #[error("who comes has to say so anew")]
+    Spent,
 }
 
 impl Broken {
     /// Whether another attempt would end in the same way.
     pub(super) const fn is_permanent(&self) -> bool {
-        matches!(self, Self::Version(_) | Self::Refused(_))
+        matches!(self, Self::Version(_) | Self::Refused(_) | Self::Unauthenticated(_))
     }
 }
 
@@ -82,36 +85,62 @@ impl<P> Answer<P> {
 #[derive(Debug)]
 pub(super) struct Connection<P> {
     client_id: Arc<str>,
-    /// `None` until the first words are over.
+    /// `None` until the broker has told them.
     versions: Option<Versions>,
+    greeting: Greeting,
+    /// When the broker wants to hear anew who comes.
+    expires: Option<Instant>,
+    /// When the first words have to be over.
+    setup_deadline: Instant,
     in_flight: VecDeque<InFlight<P>>,
     outgoing: VecDeque<Bytes>,
     last_correlation: i32,
 }
 
 impl<P> Connection<P> {
-    /// A connection that has just been made; its first words are ready to be sent.
-    pub(super) fn new(client_id: &Arc<str>, now: Instant) -> Self {
+    /// A connection that has just been made; its first words are ready to be sent, and have to be
+    /// over at the deadline.
+    pub(super) fn new(
+        client_id: &Arc<str>,
+        sasl: Option<Arc<SaslSettings>>,
+        deadline: Instant,
+    ) -> Self {
         let mut connection = Self {
             client_id: Arc::clone(client_id),
             versions: None,
+            greeting: Greeting::Versions(sasl),
+            expires: None,
+            setup_deadline: deadline,
             in_flight: VecDeque::new(),
             outgoing: VecDeque::new(),
             last_correlation: 0,
         };
-        let version = *Api::ApiVersions.spoken().end();
-        connection.say(Api::ApiVersions, version, None, now + FIRST_WORDS, |mut out, _| {
+        connection.greet(Api::ApiVersions, |out| {
             out.text(env!("CARGO_PKG_NAME"));
             out.text(env!("CARGO_PKG_VERSION"));
             out.no_tags();
-            vec![Bytes::from(out.bytes)]
         });
         connection
     }
 
-    /// What the broker speaks; `None` as long as nothing may be asked.
+    /// What the broker speaks; `None` as long as it has not told.
     pub(super) const fn versions(&self) -> Option<&Versions> {
         self.versions.as_ref()
+    }
+
+    /// Whether something may be asked.
+    pub(super) const fn is_ready(&self) -> bool {
+        matches!(self.greeting, Greeting::Over)
+    }
+
+    /// Whether it is to be made anew, since the broker soon takes nothing on it any more.
+    pub(super) fn is_spent(&mut self, now: Instant) -> bool {
+        if self.expires.is_none_or(|expires| now < expires) {
+            return false;
+        }
+        // Nothing more is asked, and what was asked is answered.
+        self.greeting = Greeting::Farewell;
+        self.in_flight.is_empty()
     }
 
     /// How many requests have not been answered.
@@ -129,9 +158,8 @@ impl<P> Connection<P> {
         deadline: Instant,
         write: impl FnOnce(Writer, i16) -> Vec<Bytes>,
     ) {
-        let versions = self.versions.as_ref();
-        let versions = versions.expect("nothing is asked before the first words are over");
-        let best = versions.best(api);
+        assert!(self.is_ready(), "nothing is asked before the first words are over");
+        let best = self.versions.as_ref().expect("they were the first of all").best(api);
         let version = at_most.map_or(best, |most| best.min(most));
         self.say(api, version, Some(purpose), deadline, write);
     }
@@ -167,7 +195,11 @@ impl<P> Connection<P> {
     }
 
     /// Takes a whole answer, without the length before it.
-    pub(super) fn received(&mut self, frame: Bytes) -> Result<Option<Answer<P>>, Broken> {
+    pub(super) fn received(
+        &mut self,
+        frame: Bytes,
+        now: Instant,
+    ) -> Result<Option<Answer<P>>, Broken> {
         let mut reader = Reader::new(&frame);
         let correlation = reader.i32()?;
         let asked = self.in_flight.pop_front().ok_or(Broken::Unasked)?;
@@ -184,17 +216,8 @@ impl<P> Connection<P> {
         if let Some(purpose) = asked.purpose {
             return Ok(Some(Answer { purpose, version, frame, head }));
         }
-        self.first_words(&mut reader)?;
+        self.greeted(&mut reader, now)?;
         Ok(None)
-    }
-
-    fn first_words(&mut self, reader: &mut Reader<'_>) -> Result<(), Broken> {
-        let (code, versions) = read_versions(reader)?;
-        if code != 0 {
-            return Err(Broken::Refused(errors::name(code)));
-        }
-        self.versions = Some(versions?);
-        Ok(())
     }
 
     /// What waits to be sent, in order.
@@ -220,6 +243,3 @@ impl<P> Connection<P> {
         self.in_flight.into_iter().filter_map(|asked| asked.purpose)
     }
 }
-
-#[cfg(test)]
-mod tests;

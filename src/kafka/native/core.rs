@@ -26,6 +26,7 @@ use super::connection::{Broken, Connection};
 use super::link::{Lane, Link};
 use super::messages::metadata::{Address, Coordinates};
 use super::reader::{self, Lost, Reader};
+use super::sasl::SaslSettings;
 use super::transactor::{Offsets, Transactor};
 use super::writer::{self, Packing, Writer};
 use crate::log::{
@@ -39,21 +40,31 @@ use crate::time::Instant;
 pub(super) struct Terms {
     pub(super) client_id: Arc<str>,
     pub(super) bootstrap: Vec<Address>,
+    /// As whom the client comes; `None` where nobody asks.
+    pub(super) sasl: Option<Arc<SaslSettings>>,
     pub(super) isolation: Isolation,
     pub(super) rack: String,
     /// How long a broker may wait for records.
     pub(super) fetch_wait: Duration,
-    pub(super) fetch_bytes_min: u32,
+    pub(super) fetch_bytes_min: usize,
     /// Of one answer.
-    pub(super) fetch_bytes_max: u32,
+    pub(super) fetch_bytes_max: usize,
     /// Of one partition in one answer.
-    pub(super) partition_bytes_max: u32,
+    pub(super) partition_bytes_max: usize,
     pub(super) unpacked_bytes_max: usize,
     pub(super) batch_bytes_max: usize,
     pub(super) packing: Option<Packing>,
     pub(super) transaction_timeout: Duration,
+    /// Batches of a partition, and requests of a connection, that may be under way.
+    pub(super) in_flight_max: usize,
+    /// How long a broker may wait for its replicas.
+    pub(super) replicas_timeout: Duration,
     /// How long a broker may take to answer.
     pub(super) request_timeout: Duration,
+    /// How long it may take to be connected, greetings included.
+    pub(super) setup_timeout: Duration,
+    /// How long a topic may be unknown.
+    pub(super) topic_patience: Duration,
     /// The pause before a connection is made again: the first, and the longest.
     pub(super) reconnect_pauses: (Duration, Duration),
     pub(super) metadata_age_max: Duration,
@@ -108,10 +119,10 @@ impl Core {
     pub(super) fn new(terms: Terms, config: &ClientConfig) -> Self {
         let transactional_id: Option<Arc<str>> = config.transactional_id.as_deref().map(Arc::from);
         Self {
-            cluster: Cluster::new(terms.metadata_age_max),
+            cluster: Cluster::new(terms.metadata_age_max, terms.topic_patience),
             links: BTreeMap::new(),
             reader: Reader::new(terms.isolation, terms.unpacked_bytes_max),
-            writer: Writer::new(terms.batch_bytes_max),
+            writer: Writer::new(terms.batch_bytes_max, terms.in_flight_max),
             transactor: Transactor::new(transactional_id.clone()),
             looking: [false; 2],
             half_lost: Vec::new(),
@@ -218,7 +229,8 @@ impl Core {
 
     /// A connection was made.
     pub(super) fn connected(&mut self, lane: Lane, now: Instant) {
-        let connection = Connection::new(&self.terms.client_id, now);
+        let deadline = now + self.terms.setup_timeout;
+        let connection = Connection::new(&self.terms.client_id, self.terms.sasl.clone(), deadline);
         if let Some(link) = self.links.get_mut(&lane) {
             link.connected(connection);
         }
@@ -228,7 +240,7 @@ impl Core {
     pub(super) fn lost(&mut self, lane: Lane, why: &Broken, now: Instant) {
         let Some(link) = self.links.get_mut(&lane) else { return };
         let is_useful = link.ready().is_some();
-        if is_useful || why.is_permanent() {
+        if (is_useful && *why != Broken::Spent) || why.is_permanent() {
             tracing::warn!(target: "millstream::kafka", ?lane, "{why}");
         } else {
             tracing::debug!(target: "millstream::kafka", ?lane, "{why}");
@@ -247,7 +259,7 @@ impl Core {
         let Some(link) = self.links.get_mut(&lane) else { return };
         link.useful(self.terms.reconnect_pauses.0);
         let Some(connection) = link.up() else { return };
-        let taken = match connection.received(frame) {
+        let taken = match connection.received(frame, now) {
             Ok(Some(answer)) => self.answered(answer, now),
             Ok(None) => Ok(()),
             Err(broken) => Err(broken),
@@ -276,6 +288,8 @@ impl Core {
                 silent.push((*lane, Broken::Lost("it could not be made in time".into())));
             } else if let Some(Err(broken)) = link.up().map(|connection| connection.check(now)) {
                 silent.push((*lane, broken));
+            } else if link.up().is_some_and(|connection| connection.is_spent(now)) {
+                silent.push((*lane, Broken::Spent));
             }
         }
         for (lane, broken) in silent {

@@ -10,9 +10,6 @@ use super::connection::Connection;
 use super::messages::Node;
 use crate::time::Instant;
 
-/// How long it may take to be connected.
-const CONNECTING_MAX: Duration = Duration::from_secs(10);
-
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Lane {
@@ -48,14 +45,17 @@ pub(super) struct Link<P> {
     state: State<P>,
     pause: Duration,
     pause_max: Duration,
+    /// How long it may take to be connected.
+    setup_timeout: Duration,
     not_before: Instant,
 }
 
 impl<P> Link<P> {
     /// One that has not been made. Pauses grow from the first duration to the second.
-    pub(super) const fn new(pauses: (Duration, Duration)) -> Self {
+    pub(super) const fn new(pauses: (Duration, Duration), setup_timeout: Duration) -> Self {
         let not_before = Instant::from_origin(Duration::ZERO);
-        Self { state: State::Down, pause: pauses.0, pause_max: pauses.1, not_before }
+        let (pause, pause_max) = pauses;
+        Self { state: State::Down, pause, pause_max, setup_timeout, not_before }
     }
 
     pub(super) const fn is_connecting(&self) -> bool {
@@ -78,7 +78,7 @@ impl<P> Link<P> {
     /// Whether the connection was attempted for too long.
     pub(super) fn is_late(&self, now: Instant) -> bool {
         match self.state {
-            State::Connecting { since } => now.since(since) >= CONNECTING_MAX,
+            State::Connecting { since } => now.since(since) >= self.setup_timeout,
             State::Down | State::Up(_) => false,
         }
     }
@@ -92,7 +92,7 @@ impl<P> Link<P> {
 
     /// The connection, once something can be asked on it.
     pub(super) fn ready(&mut self) -> Option<&mut Connection<P>> {
-        self.up().filter(|connection| connection.versions().is_some())
+        self.up().filter(|connection| connection.is_ready())
     }
 
     /// The connection is gone; what was asked on it is in the one that is returned.
@@ -117,7 +117,7 @@ impl<P> Link<P> {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         match &self.state {
             State::Down => (self.not_before > now).then_some(self.not_before),
-            State::Connecting { since } => Some(*since + CONNECTING_MAX),
+            State::Connecting { since } => Some(*since + self.setup_timeout),
             State::Up(connection) => connection.deadline(),
         }
     }

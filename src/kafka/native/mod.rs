@@ -2,7 +2,8 @@
 //!
 //! There is no thread, queue or lock between the socket and the operators: an answer is read into a
 //! buffer, its batches are handed on as slices of it, and what operators write leaves from the
-//! batches that they wrote. See `core` for what decides, `network` for what carries.
+//! batches that they wrote. See `core` for what decides, `network` for what
+//! carries.
 
 mod api;
 mod cluster;
@@ -13,10 +14,12 @@ mod errors;
 mod link;
 mod messages;
 mod network;
+mod plane;
 mod reader;
+mod sasl;
 mod secret;
+mod settings;
 mod stream;
-mod terms;
 mod tls;
 mod transactor;
 mod wire;
@@ -26,15 +29,15 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use self::core::{Core, Terms};
+use self::core::Core;
 use self::messages::offsets::NamedOffset;
-use self::network::{Network, Wiring};
-use self::stream::SocketOptions;
+use self::network::Network;
+pub(super) use self::plane::Plane;
 use self::transactor::Offsets;
 use super::members::Members;
 use crate::log::{
-    ClientConfig, CommittedOffset, EffectId, End, LogClient, LogError, LogEvent, MemberToken,
-    OpenBatch, PartitionId, Partitions, Waker,
+    CommittedOffset, EffectId, End, LogClient, LogEvent, MemberToken, OpenBatch, PartitionId,
+    Partitions, Waker,
 };
 use crate::time::Instant;
 
@@ -47,38 +50,6 @@ pub(super) struct Client {
     /// When it was polled last.
     now: Instant,
 }
-
-impl Client {
-    /// A client for one worker or restorer.
-    pub(super) fn new(
-        config: &ClientConfig,
-        brokers: &str,
-        partitions: &Partitions,
-        members: &Members,
-    ) -> Result<Self, LogError> {
-        let terms = Terms::of(brokers, config);
-        let wiring = Wiring {
-            options: SocketOptions {
-                has_no_delay: true,
-                is_kept_alive: true,
-                send_buffer_bytes: None,
-                receive_buffer_bytes: None,
-            },
-            tls: None,
-            answer_bytes_max: ANSWER_BYTES_MAX,
-        };
-        Ok(Self {
-            network: Network::new(wiring)?,
-            core: Core::new(terms, config),
-            partitions: partitions.clone(),
-            members: members.clone(),
-            now: Instant::from_origin(Duration::ZERO),
-        })
-    }
-}
-
-/// No answer of a broker is larger.
-const ANSWER_BYTES_MAX: usize = 128 * 1024 * 1024;
 
 impl LogClient for Client {
     fn read_from(&mut self, partition: PartitionId, offset: i64) {

@@ -23,6 +23,7 @@ use super::connection::Broken;
 use super::core::{Core, Order};
 use super::link::Lane;
 use super::messages::metadata::Address;
+use super::settings::AddressFamily;
 use super::stream::{SocketOptions, Stream};
 use crate::log::LogError;
 use crate::runtime::spawn::spawn_named;
@@ -36,6 +37,8 @@ const SEGMENTS_MAX: usize = 64;
 #[derive(Clone, Debug)]
 pub(super) struct Wiring {
     pub(super) options: SocketOptions,
+    /// Which addresses of a name are used.
+    pub(super) family: AddressFamily,
     /// How brokers have to show who they are; `None` for bare connections.
     pub(super) tls: Option<Arc<rustls::ClientConfig>>,
     /// No answer is larger.
@@ -185,10 +188,12 @@ impl Network {
         // Looking a name up blocks, and nothing here may.
         let (sender, found) = mpsc::channel();
         let (waker, name) = (Arc::clone(&self.waker), host.clone());
+        let family = self.wiring.family;
         spawn_named("millstream-names".into(), move || {
             let found = (name.as_str(), port).to_socket_addrs();
             let first = found.and_then(|mut all| {
-                all.next().ok_or_else(|| io::Error::other(format!("`{name}` has no address")))
+                let fitting = all.find(|address| family.includes(*address));
+                fitting.ok_or_else(|| io::Error::other(format!("`{name}` has no address")))
             });
             let _ = sender.send(first);
             let _ = waker.wake();

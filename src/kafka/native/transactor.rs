@@ -91,10 +91,6 @@ impl Transactor {
         }
     }
 
-    pub(super) const fn transactional_id(&self) -> Option<&Arc<str>> {
-        self.transactional_id.as_ref()
-    }
-
     /// As whom batches leave; `None` as long as none may.
     pub(super) const fn producer(&self) -> Option<ProducerId> {
         self.producer

@@ -79,11 +79,18 @@ pub(super) struct Writer {
     next_number: u64,
     /// No batch of several records is larger.
     bytes_max: usize,
+    /// Batches of one partition that may be under way; not more than a broker remembers.
+    in_flight_max: usize,
 }
 
+/// Brokers remember so many batches of a producer and partition: a retry of one of them is known.
+const REMEMBERED: usize = 5;
+
 impl Writer {
-    pub(super) const fn new(bytes_max: usize) -> Self {
-        Self { queues: BTreeMap::new(), sending: BTreeMap::new(), next_number: 0, bytes_max }
+    pub(super) fn new(bytes_max: usize, in_flight_max: usize) -> Self {
+        assert!((1..=REMEMBERED).contains(&in_flight_max), "a broker knows what comes twice");
+        let (queues, sending) = (BTreeMap::new(), BTreeMap::new());
+        Self { queues, sending, next_number: 0, bytes_max, in_flight_max }
     }
 
     /// Takes a batch to be written.
@@ -147,7 +154,7 @@ impl Writer {
         let mut due: BTreeMap<Node, Due> = BTreeMap::new();
         let mut refused = Vec::new();
         for (partition, queue) in &mut self.queues {
-            if !queue.is_due(now) {
+            if !queue.is_due(now, self.in_flight_max) {
                 continue;
             }
             match cluster.led(queue.name(), now) {

@@ -18,9 +18,6 @@ use crate::kafka::native::writer::As;
 use crate::log::TopicPartition;
 use crate::time::{Instant, millis};
 
-/// Requests that a broker may have unanswered on one connection.
-const IN_FLIGHT_MAX: usize = 5;
-
 /// A request of one segment.
 fn whole(out: Out) -> Vec<Bytes> {
     vec![Bytes::from(out.bytes)]
@@ -30,7 +27,8 @@ impl Core {
     /// A lane on which something can be asked now. One that is not there is made.
     fn ready(&mut self, lane: Lane, now: Instant) -> Option<&mut Connection<Purpose>> {
         let pauses = self.terms.reconnect_pauses;
-        let link = self.links.entry(lane).or_insert_with(|| Link::new(pauses));
+        let setup_timeout = self.terms.setup_timeout;
+        let link = self.links.entry(lane).or_insert_with(|| Link::new(pauses, setup_timeout));
         if link.may_connect(now) {
             let address = match lane.node() {
                 Some(node) => self.cluster.address(node)?.clone(),
@@ -232,14 +230,14 @@ impl Core {
         let is_transactional = self.transactional_id.is_some();
         let by = As { producer, is_transactional, packing: self.terms.packing };
         let links = std::cell::RefCell::new((&mut self.links, BTreeSet::new()));
-        let transactor = &self.transactor;
+        let (transactor, in_flight_max) = (&self.transactor, self.terms.in_flight_max);
         let may_write = |partition, node| {
             if !transactor.may_write(partition) {
                 return false;
             }
             let (links, closed) = &mut *links.borrow_mut();
             let ready = links.get_mut(&Lane::Calls(node)).and_then(Link::ready);
-            let is_open = ready.is_some_and(|connection| connection.in_flight() < IN_FLIGHT_MAX);
+            let is_open = ready.is_some_and(|connection| connection.in_flight() < in_flight_max);
             if !is_open {
                 closed.insert(node);
             }
@@ -265,7 +263,7 @@ impl Core {
         let id = self.transactional_id.clone();
         let at_most = (id.is_some() && !self.transactor.is_v2()).then_some(PRODUCE_CLASSIC);
         let timeout = self.terms.request_timeout;
-        let timeout_ms = millis(timeout) as i32;
+        let timeout_ms = millis(self.terms.replicas_timeout) as i32;
         let Some(connection) = self.ready(Lane::Calls(node), now) else {
             return self.writer.unanswered(&ticket, now);
         };

@@ -19,8 +19,6 @@ use crate::log::batch::{
 use crate::log::{EffectId, OpenBatch, TopicPartition};
 use crate::time::Instant;
 
-/// Brokers remember so many batches of a producer and partition: a retry of one of them is known.
-const IN_FLIGHT_MAX: usize = 5;
 /// Before a batch leaves again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -101,9 +99,9 @@ impl Queue {
             || self.batches.iter().any(|batch| !batch.is_in_flight)
     }
 
-    /// Whether a batch can leave.
-    pub(super) fn is_due(&self, now: Instant) -> bool {
-        let room = if self.is_gathering { 1 } else { IN_FLIGHT_MAX };
+    /// Whether a batch can leave, where so many may be under way.
+    pub(super) fn is_due(&self, now: Instant, in_flight_max: usize) -> bool {
+        let room = if self.is_gathering { 1 } else { in_flight_max };
         self.in_flight() < room && self.has_waiting() && now >= self.not_before
     }
 
