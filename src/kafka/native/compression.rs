@@ -20,7 +20,6 @@ mod zstd;
 mod tests;
 
 use std::fmt;
-use std::ops::RangeInclusive;
 
 /// How the records of a batch are packed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,17 +60,6 @@ impl Codec {
             Self::Snappy => "snappy",
             Self::Lz4 => "lz4",
             Self::Zstd => "zstd",
-        }
-    }
-
-    /// The levels that [`pack`] knows, from the fastest to the smallest; empty if there is no
-    /// choice.
-    pub(super) const fn levels(self) -> RangeInclusive<i32> {
-        match self {
-            Self::Gzip => 1..=9,
-            Self::Zstd => 1..=22,
-            #[expect(clippy::reversed_empty_ranges, reason = "these codecs leave no choice")]
-            Self::Snappy | Self::Lz4 => 1..=0,
         }
     }
 }
@@ -120,8 +108,8 @@ pub(super) fn unpack(
     })
 }
 
-/// Appends these bytes packed. A level beyond [`Codec::levels`] is taken for the nearest of them,
-/// and none for the codec's own default.
+/// Appends these bytes packed. A level that the codec does not have is taken for the nearest that
+/// it has, and none for its default; snappy and LZ4 have one only.
 pub(super) fn pack(
     codec: Codec,
     level: Option<i32>,

@@ -1,15 +1,18 @@
 //! Gzip: members, one after another.
 
 use std::io::{ErrorKind, Read, Write};
+use std::ops::RangeInclusive;
 
 use flate2::Compression;
 use flate2::bufread::MultiGzDecoder;
 use flate2::write::GzEncoder;
 
-use super::{Codec, Output, Refusal};
+use super::{Output, Refusal};
 
 /// The least that is asked for at once.
 const STEP: usize = 4096;
+
+const LEVELS: RangeInclusive<i32> = 1..=9;
 
 /// How many times smaller gzip makes records, as a first guess.
 const USUAL_RATIO: usize = 4;
@@ -43,9 +46,8 @@ pub(super) fn pack(
     bytes: &[u8],
     into: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
-    let levels = Codec::Gzip.levels();
     let level = level.map_or(Compression::default(), |level| {
-        Compression::new(level.clamp(*levels.start(), *levels.end()).unsigned_abs())
+        Compression::new(level.clamp(*LEVELS.start(), *LEVELS.end()).unsigned_abs())
     });
     let mut member = GzEncoder::new(into, level);
     let packed = member.write_all(bytes).and_then(|()| member.try_finish());

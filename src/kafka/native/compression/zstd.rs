@@ -6,11 +6,12 @@
 //! kind.
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
 
 use zstd_safe::zstd_sys::ZSTD_ErrorCode::ZSTD_error_dstSize_tooSmall;
 use zstd_safe::{CCtx, CParameter, DCtx, compress_bound, get_error_name, is_error_kind};
 
-use super::{Codec, Output, Refusal, take, take_array};
+use super::{Output, Refusal, take, take_array};
 
 const MAGIC: u32 = 0xFD2F_B528;
 /// A frame that is there to be passed over has any of sixteen magic numbers.
@@ -20,6 +21,7 @@ const SKIPPABLE_MASK: u32 = !0xF;
 /// No block unpacks to more.
 const BLOCK_BYTES_MAX: u64 = 128 * 1024;
 
+const LEVELS: RangeInclusive<i32> = 1..=22;
 /// As in Java's clients.
 const DEFAULT_LEVEL: i32 = 3;
 
@@ -52,8 +54,7 @@ pub(super) fn pack(
     bytes: &[u8],
     into: &mut Vec<u8>,
 ) -> Result<(), &'static str> {
-    let levels = Codec::Zstd.levels();
-    let level = level.unwrap_or(DEFAULT_LEVEL).clamp(*levels.start(), *levels.end());
+    let level = level.unwrap_or(DEFAULT_LEVEL).clamp(*LEVELS.start(), *LEVELS.end());
     let at = into.len();
     into.resize(at + compress_bound(bytes.len()), 0);
     let packed = PACKER.with_borrow_mut(|packer| {
