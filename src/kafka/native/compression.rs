@@ -108,8 +108,8 @@ pub(super) fn unpack(
     })
 }
 
-/// Appends these bytes packed. A level that the codec does not have is taken for the nearest that it
-/// has, and none for its default; snappy and LZ4 have one only.
+/// Appends these bytes packed. A level that the codec does not have is taken for the nearest that
+/// it has, and none for its default; snappy and LZ4 have one only.
 pub(super) fn pack(
     codec: Codec,
     level: Option<i32>,
