@@ -21,7 +21,8 @@ pub(super) enum Api {
     OffsetCommit = 8,
     FindCoordinator = 10,
     SaslHandshake = 17,
-    ApiVersions = 18,
+    /// Kafka's `ApiVersions`.
+    Hello = 18,
     InitProducerId = 22,
     AddPartitionsToTxn = 24,
     AddOffsetsToTxn = 25,
@@ -57,17 +58,17 @@ impl Api {
     /// The versions that are spoken: the lowest since Kafka 2.8.
     pub(super) const fn spoken(self) -> RangeInclusive<i16> {
         match self {
-            Self::Produce => 9..=12,
+            Self::Produce | Self::Metadata => 9..=12,
             Self::Fetch => 12..=12,
             Self::ListOffsets => 6..=6,
-            Self::Metadata => 9..=12,
             Self::OffsetCommit => 8..=9,
-            Self::FindCoordinator | Self::ApiVersions => 3..=3,
+            // Later ones of the last two are for brokers among themselves.
+            Self::FindCoordinator
+            | Self::Hello
+            | Self::AddPartitionsToTxn
+            | Self::AddOffsetsToTxn => 3..=3,
             Self::SaslHandshake => 1..=1,
-            Self::InitProducerId => 3..=5,
-            // Later ones are for brokers among themselves.
-            Self::AddPartitionsToTxn | Self::AddOffsetsToTxn => 3..=3,
-            Self::EndTxn | Self::TxnOffsetCommit => 3..=5,
+            Self::InitProducerId | Self::EndTxn | Self::TxnOffsetCommit => 3..=5,
             Self::SaslAuthenticate => 2..=2,
         }
     }
@@ -77,7 +78,7 @@ impl Api {
         match self {
             Self::SaslHandshake => (false, false),
             // Whoever asks may not know yet how an answer looks.
-            Self::ApiVersions => (true, false),
+            Self::Hello => (true, false),
             _ => (true, true),
         }
     }
@@ -136,7 +137,7 @@ impl Versions {
     }
 }
 
-/// The answer to [`Api::ApiVersions`]: an error's code, and what the broker speaks.
+/// The answer to [`Api::Hello`]: an error's code, and what the broker speaks.
 pub(super) fn read_versions(reader: &mut Reader<'_>) -> Read<(i16, Result<Versions, NoVersion>)> {
     let code = reader.i16()?;
     let theirs = reader.list(7, |each| {

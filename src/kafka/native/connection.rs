@@ -115,7 +115,7 @@ impl<P> Connection<P> {
             outgoing: VecDeque::new(),
             last_correlation: 0,
         };
-        connection.greet(Api::ApiVersions, |out| {
+        connection.greet(Api::Hello, |out| {
             out.text(env!("CARGO_PKG_NAME"));
             out.text(env!("CARGO_PKG_VERSION"));
             out.no_tags();

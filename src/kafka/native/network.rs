@@ -173,7 +173,11 @@ impl Network {
             match order {
                 Order::Connect(lane, address) => self.connect(lane, &address, core, now),
                 Order::Close(lane) => {
-                    self.sockets.retain(|_, socket| socket.lane != lane);
+                    let of_lane = self.sockets.iter().find(|(_, socket)| socket.lane == lane);
+                    let token = of_lane.map(|(token, _)| *token);
+                    if let Some(socket) = token.and_then(|token| self.sockets.remove(&token)) {
+                        socket.stream.close();
+                    }
                     self.resolving.retain(|resolving| resolving.lane != lane);
                 }
             }

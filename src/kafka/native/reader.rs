@@ -144,7 +144,7 @@ impl Reader {
             }
             match cluster.led(&reading.name, now) {
                 Led::By(leader) => {
-                    due.entry(leader.node).or_default().push(*partition, reading, leader)
+                    due.entry(leader.node).or_default().push(*partition, reading, leader);
                 }
                 Led::NotYet => {}
                 Led::Missing => ended.push((*partition, ReadError::NotFound)),

@@ -13,11 +13,9 @@ mod scram;
 mod tests;
 
 use std::fmt;
-use std::sync::Arc;
 
 use self::scram::Scram;
 use super::secret::Secret;
-use crate::error::BoxError;
 
 /// As whom the application comes, and how it proves that.
 #[derive(Clone, Debug)]
@@ -26,8 +24,6 @@ pub(super) enum SaslSettings {
     Plain(Credentials),
     /// Proves the password without sending it.
     Scram(ScramHash, Credentials),
-    /// Sends a token that someone else made out.
-    OauthBearer(Token),
 }
 
 impl SaslSettings {
@@ -37,7 +33,6 @@ impl SaslSettings {
             Self::Plain(_) => "PLAIN",
             Self::Scram(ScramHash::Sha256, _) => "SCRAM-SHA-256",
             Self::Scram(ScramHash::Sha512, _) => "SCRAM-SHA-512",
-            Self::OauthBearer(_) => "OAUTHBEARER",
         }
     }
 }
@@ -55,34 +50,6 @@ pub(super) enum ScramHash {
     Sha512,
 }
 
-/// Where a token comes from.
-#[derive(Clone)]
-pub(super) enum Token {
-    Known(Secret),
-    /// Asked at each exchange, since tokens expire.
-    Asked(Arc<dyn Fn() -> Result<String, BoxError> + Send + Sync>),
-}
-
-impl Token {
-    fn get(&self) -> Result<Secret, SaslError> {
-        let token = match self {
-            Self::Known(token) => token.clone(),
-            Self::Asked(ask) => Secret::new(ask().map_err(|source| SaslError::Token { source })?),
-        };
-        let is_legal = |byte: u8| byte.is_ascii_graphic();
-        if token.reveal().is_empty() || !token.reveal().bytes().all(is_legal) {
-            return Err(SaslError::Unusable { what: "the token", why: "it is not one word" });
-        }
-        Ok(token)
-    }
-}
-
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Token([redacted])")
-    }
-}
-
 /// Why nobody was authenticated.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SaslError {
@@ -94,8 +61,6 @@ pub(super) enum SaslError {
     Malformed { mechanism: &'static str, why: &'static str },
     #[error("{what} cannot be used: {why}")]
     Unusable { what: &'static str, why: &'static str },
-    #[error("there is no token")]
-    Token { source: BoxError },
     #[error("the system has no random numbers")]
     NoRandomness,
 }
@@ -121,7 +86,7 @@ impl fmt::Debug for Exchange {
 }
 
 impl Exchange {
-    /// Begins anew, with a token or a nonce of its own.
+    /// Begins anew, with a nonce of its own.
     pub(super) fn begin(settings: &SaslSettings) -> Result<Self, SaslError> {
         let step = match settings {
             SaslSettings::Plain(credentials) => Step::Single(plain(credentials)?),
@@ -130,7 +95,6 @@ impl Exchange {
                 let scram = Scram::begin(settings.mechanism(), *hash, credentials, nonce)?;
                 Step::Scram(Box::new(scram))
             }
-            SaslSettings::OauthBearer(token) => Step::Single(bearer(&token.get()?)),
         };
         Ok(Self { mechanism: settings.mechanism(), step })
     }
@@ -155,7 +119,6 @@ impl Exchange {
     pub(super) fn answer(&mut self, from_broker: &[u8]) -> Result<Option<Vec<u8>>, SaslError> {
         match std::mem::replace(&mut self.step, Step::Done) {
             Step::Single(_) if from_broker.is_empty() => Ok(None),
-            // For a token the broker says in JSON what is wrong with it.
             Step::Single(_) => Err(SaslError::Refused { why: shown(from_broker) }),
             Step::Scram(mut scram) => {
                 let answer = scram.answer(from_broker)?;
@@ -181,11 +144,6 @@ fn plain(Credentials { username, password }: &Credentials) -> Result<Secret, Sas
         }
     }
     Ok(Secret::new(format!("\0{}\0{}", username.reveal(), password.reveal())))
-}
-
-/// The message of RFC 7628.
-fn bearer(token: &Secret) -> Secret {
-    Secret::new(format!("n,,\x01auth=Bearer {}\x01\x01", token.reveal()))
 }
 
 /// What the broker says, as far as it can be shown.

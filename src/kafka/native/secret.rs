@@ -8,7 +8,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-/// A password, a token or a key.
+/// A password or a key.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Secret(Zeroizing<String>);
 

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use self::security::{Protocol, SecurityDraft};
 use super::compression::Codec;
-use super::sasl::{SaslSettings, Token};
+use super::sasl::SaslSettings;
 use super::stream::SocketOptions;
 use super::tls::TlsSettings;
 
@@ -32,8 +32,6 @@ use super::tls::TlsSettings;
 pub(super) struct Settings {
     /// `bootstrap.servers`; never none.
     pub(super) brokers: Vec<Broker>,
-    /// `client.id`.
-    pub(super) client_id: String,
     /// `client.rack`: brokers in the same one are read from.
     pub(super) rack: Option<String>,
     /// `ssl.*`, if `security.protocol` asks for TLS.
@@ -179,18 +177,6 @@ impl fmt::Display for Unsupported {
 impl Settings {
     /// What these properties ask for, if the native data plane can honour each of them.
     pub(super) fn of(properties: &[(String, String)]) -> Result<Self, Unsupported> {
-        Self::read(properties, None)
-    }
-
-    /// As [`of`](Self::of), with the token for `OAUTHBEARER`, which no property gives.
-    pub(super) fn with_token(
-        properties: &[(String, String)],
-        token: Token,
-    ) -> Result<Self, Unsupported> {
-        Self::read(properties, Some(token))
-    }
-
-    fn read(properties: &[(String, String)], token: Option<Token>) -> Result<Self, Unsupported> {
         let mut draft = Draft::new(Protocol::of(last(properties, "security.protocol")));
         let mut refusals = Vec::new();
         for (at, (name, value)) in properties.iter().enumerate() {
@@ -201,7 +187,7 @@ impl Settings {
                 refusals.push(Refusal::of(name, &why));
             }
         }
-        let settings = draft.finish(token, &mut refusals);
+        let settings = draft.finish(&mut refusals);
         settings.filter(|_| refusals.is_empty()).ok_or(Unsupported(refusals))
     }
 }
@@ -214,7 +200,6 @@ fn last<'a>(properties: &'a [(String, String)], wanted: &str) -> Option<&'a str>
 /// What was read before it is known to be whole.
 struct Draft {
     brokers: Vec<Broker>,
-    client_id: String,
     rack: Option<String>,
     security: SecurityDraft,
     connections: ConnectionSettings,
@@ -229,7 +214,6 @@ impl Draft {
     fn new(protocol: Protocol) -> Self {
         Self {
             brokers: Vec::new(),
-            client_id: "rdkafka".to_owned(),
             rack: None,
             security: SecurityDraft::new(protocol),
             connections: ConnectionSettings::default(),
@@ -248,7 +232,7 @@ impl Draft {
     }
 
     /// None if there is a refusal.
-    fn finish(mut self, token: Option<Token>, refusals: &mut Vec<Refusal>) -> Option<Settings> {
+    fn finish(mut self, refusals: &mut Vec<Refusal>) -> Option<Settings> {
         let is_named = refusals.iter().any(|refusal| refusal.property == "bootstrap.servers");
         if self.brokers.is_empty() && !is_named {
             refusals.push(Refusal::of("bootstrap.servers", "no broker is named"));
@@ -258,7 +242,7 @@ impl Draft {
         {
             refusals.push(Refusal::of("compression.level", "LZ4 has one level only"));
         }
-        let (tls, sasl) = self.security.finish(token, refusals)?;
+        let (tls, sasl) = self.security.finish(refusals)?;
         self.metadata.age_max =
             self.refresh_interval.map_or(self.metadata.age_max, |i| i.min(self.metadata.age_max));
         let Backoff { first, most } = &mut self.connections.reconnect;
@@ -267,7 +251,6 @@ impl Draft {
         *most = (*most).max(*first);
         Some(Settings {
             brokers: self.brokers,
-            client_id: self.client_id,
             rack: self.rack,
             tls,
             sasl,

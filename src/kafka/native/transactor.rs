@@ -51,20 +51,27 @@ pub(super) enum Then {
     Forget(Coordinates),
 }
 
+/// A transaction that has begun and not ended.
+#[derive(Debug, Default)]
+struct Transaction {
+    /// A write of it has failed, so that it can only be aborted.
+    is_broken: bool,
+    /// Whether the coordinator may know of it.
+    is_known: bool,
+    /// What the coordinator knows that is written to, where it has to be told.
+    partitions: BTreeSet<PartitionId>,
+    groups: BTreeSet<String>,
+    /// Batches of these wait for it to be told.
+    wanted: BTreeSet<PartitionId>,
+}
+
 /// The writing side of a client.
 #[derive(Debug)]
 pub(super) struct Transactor {
     transactional_id: Option<Arc<str>>,
     producer: Option<ProducerId>,
     is_v2: bool,
-    is_open: bool,
-    /// A write of the transaction has failed, so that it can only be aborted.
-    is_broken: bool,
-    /// Whether the coordinator may know of the transaction.
-    has_begun: bool,
-    added: BTreeSet<PartitionId>,
-    wanted: BTreeSet<PartitionId>,
-    added_groups: BTreeSet<String>,
+    open: Option<Transaction>,
     jobs: VecDeque<Job>,
     asked: Option<Step>,
     /// Tells the step in hand from those that were given up.
@@ -78,12 +85,7 @@ impl Transactor {
             transactional_id,
             producer: None,
             is_v2: false,
-            is_open: false,
-            is_broken: false,
-            has_begun: false,
-            added: BTreeSet::new(),
-            wanted: BTreeSet::new(),
-            added_groups: BTreeSet::new(),
+            open: None,
             jobs: VecDeque::new(),
             asked: None,
             number: 0,
@@ -103,7 +105,7 @@ impl Transactor {
     /// Why nothing can be written now by a client that writes in transactions.
     pub(super) fn refusal(&self) -> Option<WriteError> {
         self.transactional_id.as_ref()?;
-        let why = match (self.producer, self.is_open) {
+        let why = match (self.producer, self.is_open()) {
             (None, _) => "the producer has not been initialised",
             (Some(_), false) => "no transaction has begun",
             (Some(_), true) => return None,
@@ -112,14 +114,14 @@ impl Transactor {
     }
 
     pub(super) const fn is_open(&self) -> bool {
-        self.is_open
+        self.open.is_some()
     }
 
     /// Takes another epoch. Whatever was under way is given up.
     pub(super) fn init(&mut self, effect: EffectId, now: Instant, events: &mut Vec<LogEvent>) {
         self.give_up(events);
         self.producer = None;
-        self.close();
+        self.open = None;
         self.jobs.push_back(Job::Init { effect: Some(effect), since: now });
     }
 
@@ -138,23 +140,15 @@ impl Transactor {
         events.extend(given_up.into_iter().filter_map(|job| job.end(Outcome::Unknown)));
     }
 
-    fn close(&mut self) {
-        self.is_open = false;
-        self.is_broken = false;
-        self.has_begun = false;
-        self.added.clear();
-        self.wanted.clear();
-        self.added_groups.clear();
-    }
-
     pub(super) fn begin(&mut self) {
-        self.close();
-        self.is_open = true;
+        self.open = Some(Transaction::default());
     }
 
     /// A write of this client has failed.
     pub(super) fn broken(&mut self) {
-        self.is_broken = self.is_open;
+        if let Some(open) = &mut self.open {
+            open.is_broken = true;
+        }
     }
 
     pub(super) fn commit_offsets(&mut self, effect: EffectId, offsets: Offsets, now: Instant) {
@@ -163,7 +157,7 @@ impl Transactor {
 
     /// Ends the transaction, or says why it cannot be ended so.
     pub(super) fn end(&mut self, effect: EffectId, commits: bool, now: Instant) -> Option<Outcome> {
-        if commits && self.is_broken {
+        if commits && self.is_broken() {
             let why = "a write of the transaction has failed".to_owned();
             return Some(Outcome::Failed(WriteError::Abort(why)));
         }
@@ -171,21 +165,29 @@ impl Transactor {
         None
     }
 
+    fn is_broken(&self) -> bool {
+        self.open.as_ref().is_some_and(|open| open.is_broken)
+    }
+
     /// Whether a batch of this partition may leave; one that may not yet is added.
     pub(super) fn may_write(&self, partition: PartitionId) -> bool {
-        self.transactional_id.is_none() || self.is_v2 || self.added.contains(&partition)
+        let is_added = |open: &Transaction| open.partitions.contains(&partition);
+        self.transactional_id.is_none() || self.is_v2 || self.open.as_ref().is_some_and(is_added)
     }
 
     /// Batches of these partitions wait.
     pub(super) fn want(&mut self, partitions: impl Iterator<Item = PartitionId>) {
-        if self.transactional_id.is_some() && self.is_open && !self.is_v2 {
-            self.wanted.extend(partitions.filter(|partition| !self.added.contains(partition)));
+        let is_classic = self.transactional_id.is_some() && !self.is_v2;
+        if let Some(open) = self.open.as_mut().filter(|_| is_classic) {
+            open.wanted.extend(partitions.filter(|partition| !open.partitions.contains(partition)));
         }
     }
 
     /// A batch has left: the coordinator may have heard of the transaction.
     pub(super) fn has_written(&mut self) {
-        self.has_begun |= self.is_open;
+        if let Some(open) = &mut self.open {
+            open.is_known = true;
+        }
     }
 
     /// The next step, if one can be taken now. `is_quiet` says that no batch is under way.
@@ -193,8 +195,9 @@ impl Transactor {
         if self.asked.is_some() || now < self.not_before {
             return None;
         }
-        if self.producer.is_some() && !self.wanted.is_empty() {
-            return Some(Step::AddPartitions(self.wanted.iter().copied().collect()));
+        let wanted = self.open.as_ref().map(|open| &open.wanted);
+        if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
+            return Some(Step::AddPartitions(wanted.iter().copied().collect()));
         }
         match self.jobs.front()? {
             Job::Init { .. } => Some(Step::Init),
@@ -209,21 +212,26 @@ impl Transactor {
     /// Ends what needs no broker: a transaction of which none knows.
     pub(super) fn end_unknown_to_brokers(&mut self, is_quiet: bool, events: &mut Vec<LogEvent>) {
         let is_end = matches!(self.jobs.front(), Some(Job::End { .. }));
-        let is_idle = self.asked.is_none() && self.wanted.is_empty() && is_quiet;
-        if is_end && is_idle && !self.has_begun {
-            self.close();
+        let is_idle = self.asked.is_none() && is_quiet;
+        let is_unknown =
+            self.open.as_ref().is_some_and(|open| !open.is_known && open.wanted.is_empty());
+        if is_end && is_idle && is_unknown {
+            self.open = None;
             events.extend(self.jobs.pop_front().and_then(|job| job.end(DONE)));
         }
     }
 
     fn is_group_to_be_added(&self, offsets: &Offsets) -> bool {
-        offsets.is_inside && !self.is_v2 && !self.added_groups.contains(&offsets.member.group)
+        let is_added = |open: &Transaction| open.groups.contains(&offsets.member.group);
+        offsets.is_inside && !self.is_v2 && !self.open.as_ref().is_some_and(is_added)
     }
 
     /// A step is being taken; its answer goes by this number.
     pub(super) fn asked(&mut self, step: Step) -> u64 {
         // From here on the coordinator may know of the transaction.
-        self.has_begun |= self.is_open && !matches!(step, Step::Init);
+        if !matches!(step, Step::Init) {
+            self.has_written();
+        }
         self.asked = Some(step);
         self.number += 1;
         self.number
@@ -266,8 +274,8 @@ impl Transactor {
         if !matches!(self.asked.take(), Some(Step::End(_))) {
             return Then::Nothing;
         }
-        let (was_broken, is_classic) = (self.is_broken, next.is_none());
-        self.close();
+        let (was_broken, is_classic) = (self.is_broken(), next.is_none());
+        self.open = None;
         // What was refused has left a gap in the numbers that only another epoch closes.
         if was_broken && is_classic {
             let effect = self.jobs.pop_front().map(|job| job.effect());
@@ -328,13 +336,15 @@ impl Transactor {
     fn step_done(&mut self, step: Step, events: &mut Vec<LogEvent>) -> Then {
         match step {
             Step::AddPartitions(partitions) => {
-                for partition in partitions {
-                    self.wanted.remove(&partition);
-                    self.added.insert(partition);
+                if let Some(open) = &mut self.open {
+                    open.wanted.retain(|partition| !partitions.contains(partition));
+                    open.partitions.extend(partitions);
                 }
             }
             Step::AddGroup(group) => {
-                self.added_groups.insert(group);
+                if let Some(open) = &mut self.open {
+                    open.groups.insert(group);
+                }
             }
             Step::Offsets(_) => self.end_front(DONE, events),
             Step::Init | Step::End(_) => unreachable!("they are answered by more than a code"),
@@ -375,7 +385,9 @@ impl Transactor {
         let outcome = errors::outcome(verdict, text);
         self.broken();
         if let Step::AddPartitions(partitions) = step {
-            self.wanted.clear();
+            if let Some(open) = &mut self.open {
+                open.wanted.clear();
+            }
             return Then::Refuse(partitions.clone(), outcome);
         }
         self.end_front(outcome, events);
@@ -398,7 +410,8 @@ impl Transactor {
 
     /// When a step that has to wait may be taken.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let is_waiting = !self.jobs.is_empty() || !self.wanted.is_empty();
+        let is_wanted = self.open.as_ref().is_some_and(|open| !open.wanted.is_empty());
+        let is_waiting = !self.jobs.is_empty() || is_wanted;
         (is_waiting && self.not_before > now).then_some(self.not_before)
     }
 }

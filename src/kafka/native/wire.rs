@@ -62,10 +62,6 @@ impl<'a> Reader<'a> {
         self.array().map(|[byte]: [u8; 1]| byte != 0)
     }
 
-    pub(super) fn i8(&mut self) -> Read<i8> {
-        self.array().map(i8::from_be_bytes)
-    }
-
     pub(super) fn i16(&mut self) -> Read<i16> {
         self.array().map(i16::from_be_bytes)
     }
@@ -250,7 +246,6 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let mut writer = Writer::default();
-        writer.i8(-1);
         writer.i16(-2);
         writer.i32(-3);
         writer.i64(-4);
@@ -260,7 +255,7 @@ mod tests {
         writer.list([5, 6].into_iter(), Writer::i32);
         writer.no_tags();
         let mut reader = Reader::new(&writer.bytes);
-        assert_eq!((reader.i8(), reader.i16()), (Ok(-1), Ok(-2)));
+        assert_eq!(reader.i16(), Ok(-2));
         assert_eq!((reader.i32(), reader.i64(), reader.bool()), (Ok(-3), Ok(-4), Ok(true)));
         assert_eq!((reader.text(), reader.text_or_null()), (Ok("text"), Ok(None)));
         assert_eq!(reader.list(4, Reader::i32), Ok(vec![5, 6]));
@@ -293,11 +288,11 @@ mod tests {
         let mut seen = Vec::new();
         reader
             .tagged(|tag, field| {
-                seen.push((tag, field.i8()?));
+                seen.push((tag, field.bool()?));
                 Ok(())
             })
             .unwrap();
-        assert_eq!(seen, [(7, 0xaa_u8 as i8), (9, 0xbb_u8 as i8)]);
-        assert_eq!(reader.i8(), Ok(42));
+        assert_eq!(seen, [(7, true), (9, true)]);
+        assert_eq!(reader.bool(), Ok(true));
     }
 }

@@ -2,6 +2,9 @@
 
 use super::{BatchError, OpenBatch, Records};
 
+/// Distances from a batch's first record may take so much more room than those from its own.
+const DISTANCES_MAX: usize = 20;
+
 /// Batches with the records of a sealed one, in order. None of several records is larger than
 /// `most` bytes.
 ///
@@ -13,8 +16,6 @@ pub(crate) fn split(sealed: &[u8], most: usize) -> Result<Vec<OpenBatch>, BatchE
     for record in Records::new(sealed) {
         let record = record?;
         let (key, value, headers) = (record.key, record.value, record.headers);
-        // Distances from the batch's first record may take more room than those from its own.
-        const DISTANCES_MAX: usize = 20;
         let bytes = OpenBatch::size_with_only(key, value, headers) + DISTANCES_MAX;
         let fits = |batch: &&mut OpenBatch| batch.size_bytes() + bytes <= most;
         if batches.last_mut().as_ref().is_none_or(|last| !fits(last)) {

@@ -32,6 +32,8 @@ impl Feeder {
     pub(crate) fn start(broker: &Broker, topic: String) -> Self {
         let mut config = client(broker);
         config.set("enable.idempotence", "true").set("linger.ms", "2");
+        // What is fed while the broker is away waits.
+        config.set("queue.buffering.max.messages", "0");
         let producer: BaseProducer = config.create().expect("these settings make a producer");
         let is_done = Arc::new(AtomicBool::new(false));
         let until = Arc::clone(&is_done);

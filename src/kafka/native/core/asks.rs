@@ -30,12 +30,10 @@ impl Core {
         let setup_timeout = self.terms.setup_timeout;
         let link = self.links.entry(lane).or_insert_with(|| Link::new(pauses, setup_timeout));
         if link.may_connect(now) {
+            let bootstrap = &self.terms.bootstrap;
             let address = match lane.node() {
                 Some(node) => self.cluster.address(node)?.clone(),
-                None => {
-                    let bootstrap = &self.terms.bootstrap;
-                    bootstrap.get(self.attempts % bootstrap.len().max(1))?.clone()
-                }
+                None => bootstrap.get(self.attempts % bootstrap.len().max(1))?.clone(),
             };
             self.attempts += 1;
             link.connecting(now);
@@ -193,12 +191,11 @@ impl Core {
             let purpose = Purpose::Limit { lost, earliest };
             let lane = match self.cluster.led(&name, now) {
                 Led::By(leader) => Some(Lane::Calls(leader.node)),
-                Led::NotYet => None,
+                Led::NotYet | Led::Refused(_) => None,
                 Led::Missing => {
                     self.end_missing(purpose);
                     continue;
                 }
-                Led::Refused(_) => None,
             };
             let deadline = now + self.terms.request_timeout;
             let is_ready = lane.is_some_and(|lane| self.ready(lane, now).is_some());

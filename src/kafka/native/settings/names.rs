@@ -37,7 +37,6 @@ fn set<T>(slot: &mut T, value: Result<T, String>) -> Result<(), String> {
 const CONNECTIONS: &[(&str, Put)] = &[
     ("bootstrap.servers", |d, v| set(&mut d.brokers, values::brokers(v))),
     ("metadata.broker.list", |d, v| set(&mut d.brokers, values::brokers(v))),
-    ("client.id", |d, v| set(&mut d.client_id, Ok(v.to_owned()))),
     ("client.rack", |d, v| set(&mut d.rack, Ok(values::text(v)))),
     ("socket.nagle.disable", |d, v| set(&mut d.connections.socket.has_no_delay, values::flag(v))),
     ("socket.keepalive.enable", |d, v| {
@@ -213,6 +212,7 @@ const HARMLESS: &[&str] = &[
     "broker.version.fallback",
     "builtin.features",
     "check.crcs",
+    "client.id",
     "consume.callback.max.messages",
     "coordinator.query.interval.ms",
     "debug",

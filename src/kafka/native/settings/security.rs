@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use super::Refusal;
-use crate::kafka::native::sasl::{Credentials, SaslSettings, ScramHash, Token};
+use crate::kafka::native::sasl::{Credentials, SaslSettings, ScramHash};
 use crate::kafka::native::secret::Secret;
 use crate::kafka::native::tls::{Identity, Pem, TlsSettings};
 
@@ -127,11 +127,10 @@ impl SecurityDraft {
     /// What all of it says together; none if something is refused.
     pub(super) fn finish(
         self,
-        token: Option<Token>,
         refusals: &mut Vec<Refusal>,
     ) -> Option<(Option<TlsSettings>, Option<SaslSettings>)> {
         let Protocol { has_tls, has_sasl } = self.protocol;
-        let sasl = has_sasl.then(|| self.sasl(token)).transpose();
+        let sasl = has_sasl.then(|| self.sasl()).transpose();
         let tls = has_tls.then(|| self.tls()).transpose();
         let refused = [tls.as_ref().err(), sasl.as_ref().err()].into_iter().flatten();
         refusals.extend(refused.map(|(property, why)| Refusal::of(property, why)));
@@ -152,7 +151,7 @@ impl SecurityDraft {
         Ok(TlsSettings { authorities: authorities.collect(), identity, takes_any_host })
     }
 
-    fn sasl(&self, token: Option<Token>) -> Result<SaslSettings, (&'static str, &'static str)> {
+    fn sasl(&self) -> Result<SaslSettings, (&'static str, &'static str)> {
         const MECHANISM: &str = "sasl.mechanism";
         let Some(mechanism) = self.mechanism.as_deref() else {
             return Err((MECHANISM, "it is not set, which stands for GSSAPI"));
@@ -162,8 +161,7 @@ impl SecurityDraft {
             "SCRAM-SHA-256" => |user| SaslSettings::Scram(ScramHash::Sha256, user),
             "SCRAM-SHA-512" => |user| SaslSettings::Scram(ScramHash::Sha512, user),
             "OAUTHBEARER" => {
-                let missing = (MECHANISM, "no property gives a token for OAUTHBEARER");
-                return token.map(SaslSettings::OauthBearer).ok_or(missing);
+                return Err((MECHANISM, "OAUTHBEARER needs somebody to ask for tokens"));
             }
             "GSSAPI" => return Err((MECHANISM, "GSSAPI needs a Kerberos library")),
             _ => return Err((MECHANISM, "it is not known")),

@@ -33,7 +33,6 @@ fn what_the_other_data_plane_runs_with_is_honoured() {
     let reading = properties.reading(&[("client.id", "app-1"), ("auto.offset.reset", "error")]);
     let writing = properties.writing(&[("transactional.id", "app-1"), ("batch.size", "900000")]);
     let settings = Settings::of(&[reading, writing, properties.plain(&[])].concat()).unwrap();
-    assert_eq!(settings.client_id, "app-1");
     assert_eq!(settings.fetch.wait_max, Duration::from_millis(100));
     assert_eq!(settings.fetch.error_backoff, Duration::from_millis(100));
     assert_eq!(settings.produce.linger, Duration::from_millis(20));
@@ -240,12 +239,3 @@ fn half_of_a_protection_is_refused() {
 }
 
 const SSL_VERIFICATION: &str = "enable.ssl.certificate.verification";
-
-#[test]
-fn a_token_comes_from_elsewhere() {
-    let named = [("security.protocol", "sasl_ssl"), ("sasl.mechanism", "OAUTHBEARER")];
-    let token = Token::Known(Secret::new("my-token"));
-    let read = Settings::with_token(&properties(&named), token).unwrap();
-    assert!(matches!(read.sasl, Some(SaslSettings::OauthBearer(_))));
-    assert!(!format!("{read:?}").contains("my-token"));
-}
