@@ -6,7 +6,7 @@
 //!
 //! # Invariants
 //!
-//! - One turn asks for all that can be asked for now, each broker once for all that it leads.
+//! - One turn asks for all that can be had, each broker once for all that it leads.
 //! - What was asked on a connection that is lost goes back to who asked. Whether it is asked again
 //!   is decided there.
 

@@ -1,4 +1,4 @@
-//! What is being read, from where on, and what may be asked for now?
+//! What is being read, from where on, and what may be asked for next?
 //!
 //! # Invariants
 //!
@@ -129,7 +129,7 @@ impl Reader {
         self.readings.get(&partition)?.end
     }
 
-    /// What can be asked for now, by broker, without what has been asked for already.
+    /// What can be asked for, by broker, without what has been asked for already.
     pub(super) fn due(
         &mut self,
         cluster: &mut Cluster,
@@ -250,7 +250,7 @@ impl Reader {
         events.push(LogEvent::ReadFailed { partition, error });
     }
 
-    /// Positions whose limits are to be asked for now.
+    /// Positions whose limits can be asked for.
     pub(super) fn take_lost(&mut self, now: Instant) -> Vec<Lost> {
         let lost = std::mem::take(&mut self.lost);
         let (due, waiting) = lost.into_iter().partition(|lost| {

@@ -11,6 +11,7 @@ use crate::kafka::native::reader::{Mistrust, Ticket};
 use crate::kafka::native::transactor::{Step, Then};
 use crate::kafka::native::wire::Reader;
 use crate::kafka::native::writer;
+use crate::log::{LogEvent, Outcome};
 use crate::time::Instant;
 
 impl Core {
@@ -147,9 +148,9 @@ impl Core {
         for name in mistrusted {
             self.cluster.forget(&name);
         }
-        let is_failed = |event: &crate::log::LogEvent| {
-            use crate::log::{LogEvent, Outcome};
-            matches!(event, LogEvent::Ended { outcome, .. } if !matches!(outcome, Outcome::Done { .. }))
+        let is_failed = |event: &LogEvent| match event {
+            LogEvent::Ended { outcome, .. } => !matches!(outcome, Outcome::Done { .. }),
+            _ => false,
         };
         if self.events[before..].iter().any(is_failed) {
             self.transactor.broken();
