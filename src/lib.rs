@@ -76,8 +76,9 @@
 //!
 //! # Features
 //!
-//! - `kafka` (default): real brokers, through librdkafka, which is compiled from source: it needs a
-//!   C compiler, make, and the headers of OpenSSL and zlib. Without it only the in-process log is
+//! - `kafka` (default): real brokers. Records are read and written on Kafka's own protocol;
+//!   membership and administration are librdkafka's, which is compiled from source: it needs a C
+//!   compiler, make, and the headers of OpenSSL and zlib. Without it only the in-process log is
 //!   there.
 //! - `rocksdb` (default): stores on local disk, by RocksDB, which is compiled from source: it needs
 //!   a C++ compiler and libclang. Without it stores live in memory and are restored from their
