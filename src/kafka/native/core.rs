@@ -54,6 +54,8 @@ pub(super) struct Terms {
     pub(super) unpacked_bytes_max: usize,
     pub(super) batch_bytes_max: usize,
     pub(super) packing: Option<Packing>,
+    /// How long a batch may wait to be acknowledged; `None` is without end.
+    pub(super) delivery_timeout: Option<Duration>,
     pub(super) transaction_timeout: Duration,
     /// Batches of a partition, and requests of a connection, that may be under way.
     pub(super) in_flight_max: usize,
@@ -122,7 +124,7 @@ impl Core {
             cluster: Cluster::new(terms.metadata_age_max, terms.topic_patience),
             links: BTreeMap::new(),
             reader: Reader::new(terms.isolation, terms.unpacked_bytes_max),
-            writer: Writer::new(terms.batch_bytes_max, terms.in_flight_max),
+            writer: Writer::new(&terms),
             transactor: Transactor::new(transactional_id.clone()),
             looking: [false; 2],
             half_lost: Vec::new(),
@@ -166,9 +168,27 @@ impl Core {
 
     pub(super) fn init_producer(&mut self, now: Instant) -> EffectId {
         let effect = self.effect();
+        self.hold_back(now);
         self.writer.give_up(&mut self.events);
         self.transactor.init(effect, now, &mut self.events);
         effect
+    }
+
+    /// What has not left a client without transactions must not leave any more: nothing fences it,
+    /// and what it is for may have another owner.
+    fn hold_back(&mut self, now: Instant) {
+        if self.transactional_id.is_some() {
+            return;
+        }
+        let links = self.links.iter_mut().filter(|(lane, _)| matches!(lane, Lane::Calls(_)));
+        let is_loaded = |link: &mut Link<Purpose>| {
+            link.up().is_some_and(|connection| !connection.outgoing().is_empty())
+        };
+        let loaded = links.filter_map(|(lane, link)| is_loaded(link).then_some(*lane));
+        for lane in loaded.collect::<Vec<_>>() {
+            self.orders.push(Order::Close(lane));
+            self.lost(lane, &Broken::Lost("what was to leave is held back".into()), now);
+        }
     }
 
     pub(super) fn begin_transaction(&mut self) {
@@ -187,7 +207,7 @@ impl Core {
             return self.end_now(effect, Outcome::Failed(error));
         }
         self.transactor.init_if_needed(now);
-        self.writer.send(effect, partition, name, batch, &mut self.events);
+        self.writer.send((effect, now), partition, name, batch, &mut self.events);
         effect
     }
 
@@ -239,8 +259,9 @@ impl Core {
     /// A connection was lost, or could not be made.
     pub(super) fn lost(&mut self, lane: Lane, why: &Broken, now: Instant) {
         let Some(link) = self.links.get_mut(&lane) else { return };
-        let is_useful = link.ready().is_some();
-        if (is_useful && *why != Broken::Spent) || why.is_permanent() {
+        let was_asked = link.up().is_some_and(|connection| connection.in_flight() > 0);
+        let is_useful = link.up().is_some_and(|connection| connection.is_ready());
+        if (is_useful && was_asked) || why.is_permanent() {
             tracing::warn!(target: "millstream::kafka", ?lane, "{why}");
         } else {
             tracing::debug!(target: "millstream::kafka", ?lane, "{why}");
@@ -260,7 +281,7 @@ impl Core {
         link.useful(self.terms.reconnect_pauses.0);
         let Some(connection) = link.up() else { return };
         let taken = match connection.received(frame, now) {
-            Ok(Some(answer)) => self.answered(answer, now),
+            Ok(Some(answer)) => self.answered(lane, answer, now),
             Ok(None) => Ok(()),
             Err(broken) => Err(broken),
         };
@@ -273,7 +294,8 @@ impl Core {
     /// Does what can be done now.
     pub(super) fn turn(&mut self, now: Instant) {
         self.leave_the_silent(now);
-        self.leave_bootstrap();
+        self.leave_bootstrap(now);
+        self.writer.expire(now, &mut self.events);
         self.ask_cluster(now);
         self.take_steps(now);
         self.ask_limits(now);
@@ -299,9 +321,9 @@ impl Core {
     }
 
     /// Once brokers are known by their numbers, the first connection is not needed any more.
-    fn leave_bootstrap(&mut self) {
+    fn leave_bootstrap(&mut self, now: Instant) {
         let is_known = self.cluster.brokers().next().is_some();
-        let link = self.links.get_mut(&Lane::Bootstrap).and_then(Link::ready);
+        let link = self.links.get_mut(&Lane::Bootstrap).and_then(|link| link.ready(now));
         if is_known && link.is_some_and(|connection| connection.in_flight() == 0) {
             self.links.remove(&Lane::Bootstrap);
             self.orders.push(Order::Close(Lane::Bootstrap));

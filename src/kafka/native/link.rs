@@ -48,6 +48,8 @@ pub(super) struct Link<P> {
     /// How long it may take to be connected.
     setup_timeout: Duration,
     not_before: Instant,
+    /// Until when the broker wants to be left alone.
+    quiet_until: Instant,
 }
 
 impl<P> Link<P> {
@@ -55,7 +57,8 @@ impl<P> Link<P> {
     pub(super) const fn new(pauses: (Duration, Duration), setup_timeout: Duration) -> Self {
         let not_before = Instant::from_origin(Duration::ZERO);
         let (pause, pause_max) = pauses;
-        Self { state: State::Down, pause, pause_max, setup_timeout, not_before }
+        let quiet_until = not_before;
+        Self { state: State::Down, pause, pause_max, setup_timeout, not_before, quiet_until }
     }
 
     pub(super) const fn is_connecting(&self) -> bool {
@@ -90,9 +93,15 @@ impl<P> Link<P> {
         }
     }
 
-    /// The connection, once something can be asked on it.
-    pub(super) fn ready(&mut self) -> Option<&mut Connection<P>> {
-        self.up().filter(|connection| connection.is_ready())
+    /// The connection, if something can be asked on it now.
+    pub(super) fn ready(&mut self, now: Instant) -> Option<&mut Connection<P>> {
+        let is_quiet = now < self.quiet_until;
+        self.up().filter(|connection| connection.is_ready() && !is_quiet)
+    }
+
+    /// The broker asks for less.
+    pub(super) fn keep_quiet(&mut self, until: Instant) {
+        self.quiet_until = self.quiet_until.max(until);
     }
 
     /// The connection is gone; what was asked on it is in the one that is returned.
@@ -118,7 +127,10 @@ impl<P> Link<P> {
         match &self.state {
             State::Down => (self.not_before > now).then_some(self.not_before),
             State::Connecting { since } => Some(*since + self.setup_timeout),
-            State::Up(connection) => connection.deadline(),
+            State::Up(connection) => {
+                let quiet = (self.quiet_until > now).then_some(self.quiet_until);
+                [connection.deadline(), quiet].into_iter().flatten().min()
+            }
         }
     }
 }

@@ -99,6 +99,7 @@ impl Plane {
             unpacked_bytes_max: connections.answer_bytes_max,
             batch_bytes_max: produce.batch_bytes_max.min(config.batch_bytes_max).max(1),
             packing: produce.compression.map(|codec| Packing { codec, level }),
+            delivery_timeout: produce.delivery_timeout,
             in_flight_max: produce.in_flight_max,
             transaction_timeout: config.transaction_timeout,
             replicas_timeout: produce.replicas_timeout,

@@ -27,6 +27,8 @@ use crate::time::Instant;
 
 /// Before a partition is asked for again that could not be read.
 const PAUSE: Duration = Duration::from_millis(50);
+/// After that long the leader is asked again which broker is nearest.
+const NEARER_MAX: Duration = Duration::from_secs(300);
 /// How often a damaged batch is asked for, in case it was damaged on its way.
 const DAMAGED_MAX: u32 = 3;
 
@@ -48,6 +50,8 @@ struct Reading {
     caught_up_at: Option<i64>,
     end: Option<i64>,
     damaged: u32,
+    /// A broker nearer than the leader, and until when it is asked in its place.
+    nearer: Option<(Node, Instant)>,
 }
 
 /// Which readings a request is for.
@@ -102,6 +106,7 @@ impl Reader {
             caught_up_at: None,
             end: None,
             damaged: 0,
+            nearer: None,
         };
         self.readings.insert(partition, reading);
     }
@@ -144,7 +149,8 @@ impl Reader {
             }
             match cluster.led(&reading.name, now) {
                 Led::By(leader) => {
-                    due.entry(leader.node).or_default().push(*partition, reading, leader);
+                    let node = reading.nearer(now).unwrap_or(leader.node);
+                    due.entry(node).or_default().push(*partition, reading, leader);
                 }
                 Led::NotYet => {}
                 Led::Missing => ended.push((*partition, ReadError::NotFound)),
@@ -185,6 +191,7 @@ impl Reader {
         for (partition, number) in &ticket.0 {
             if let Some(reading) = self.current(*partition, *number) {
                 reading.not_before = now + PAUSE;
+                reading.nearer = None;
             }
         }
     }
@@ -205,6 +212,8 @@ impl Reader {
         let (isolation, most) = (self.isolation, self.unpacked_max);
         let (id, number) = partition;
         let Some(reading) = self.current(id, number) else { return Mistrust::No };
+        let was_nearer = reading.nearer.is_some();
+        reading.prefer(answer, now);
         match verdict(answer.code) {
             Verdict::Done => {
                 let taken = reading.take(id, answer, frame, (isolation, most), events);
@@ -213,6 +222,8 @@ impl Reader {
                 }
                 return Mistrust::No;
             }
+            // A follower may be behind: the leader decides.
+            Verdict::OutOfRange if was_nearer => return Mistrust::No,
             Verdict::OutOfRange => {
                 reading.is_lost = true;
                 let (name, offset) = (reading.name.clone(), reading.position);
@@ -357,6 +368,20 @@ impl Reading {
     fn may_ask(&self, now: Instant) -> bool {
         let is_free = !self.is_asked && !self.is_lost && !self.is_paused && self.held.is_empty();
         is_free && now >= self.not_before
+    }
+
+    /// The broker that is asked in the leader's place.
+    fn nearer(&self, now: Instant) -> Option<Node> {
+        self.nearer.filter(|(_, until)| now < *until).map(|(node, _)| node)
+    }
+
+    /// Goes where the leader says that the same records are nearer, and back after an error.
+    fn prefer(&mut self, answer: &fetch::Answer, now: Instant) {
+        if answer.code != 0 {
+            self.nearer = None;
+        } else if answer.nearer.0 >= 0 {
+            self.nearer = Some((answer.nearer, now + NEARER_MAX));
+        }
     }
 
     /// Takes records, and whether there are no more. `rules` are the isolation, and how large a

@@ -13,12 +13,14 @@ mod partition;
 mod tests;
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::partition::{Fate, Queue};
 use super::cluster::{Cluster, Led};
 use super::compression::Codec;
+use super::core::Terms;
 use super::errors::{self, DONE, Verdict, verdict};
 use super::messages::transaction::ProducerId;
 use super::messages::{Node, produce};
@@ -38,6 +40,7 @@ struct Sending {
     /// Behind the last record that was acknowledged.
     next_offset: Option<i64>,
     failed: Option<Outcome>,
+    since: Instant,
 }
 
 /// What can be sent to one broker.
@@ -81,22 +84,31 @@ pub(super) struct Writer {
     bytes_max: usize,
     /// Batches of one partition that may be under way; not more than a broker remembers.
     in_flight_max: usize,
+    /// How long a send may wait to be acknowledged.
+    timeout: Option<Duration>,
 }
 
 /// Brokers remember so many batches of a producer and partition: a retry of one of them is known.
 const REMEMBERED: usize = 5;
 
 impl Writer {
-    pub(super) fn new(bytes_max: usize, in_flight_max: usize) -> Self {
+    pub(super) fn new(terms: &Terms) -> Self {
+        let in_flight_max = terms.in_flight_max;
         assert!((1..=REMEMBERED).contains(&in_flight_max), "a broker knows what comes twice");
-        let (queues, sending) = (BTreeMap::new(), BTreeMap::new());
-        Self { queues, sending, next_number: 0, bytes_max, in_flight_max }
+        Self {
+            queues: BTreeMap::new(),
+            sending: BTreeMap::new(),
+            next_number: 0,
+            bytes_max: terms.batch_bytes_max,
+            in_flight_max,
+            timeout: terms.delivery_timeout,
+        }
     }
 
     /// Takes a batch to be written.
     pub(super) fn send(
         &mut self,
-        effect: EffectId,
+        (effect, now): (EffectId, Instant),
         partition: PartitionId,
         name: impl FnOnce() -> TopicPartition,
         batch: OpenBatch,
@@ -112,7 +124,7 @@ impl Writer {
             vec![batch]
         };
         let left = batches.len() as u32;
-        self.sending.insert(effect, Sending { left, next_offset: None, failed: None });
+        self.sending.insert(effect, Sending { left, next_offset: None, failed: None, since: now });
         let queue = self.queues.entry(partition).or_insert_with(|| Queue::new(name()));
         for batch in batches {
             queue.push(self.next_number, effect, batch);
@@ -327,6 +339,18 @@ impl Writer {
     pub(super) fn renumber(&mut self) {
         self.queues.retain(|_, queue| !queue.is_empty());
         self.queues.values_mut().for_each(Queue::renumber);
+    }
+
+    /// Ends what has waited for too long. It may be there, or may yet be.
+    pub(super) fn expire(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
+        let Some(timeout) = self.timeout else { return };
+        let is_late = |sending: &Sending| now.since(sending.since) >= timeout;
+        // Effects are numbered as they are sent: the first is the oldest.
+        while self.sending.first_key_value().is_some_and(|(_, sending)| is_late(sending))
+            && let Some((effect, _)) = self.sending.pop_first()
+        {
+            events.push(LogEvent::Ended { effect, outcome: Outcome::Unknown });
+        }
     }
 
     /// When a batch that has to wait may leave.

@@ -1,5 +1,7 @@
 //! What follows from an answer, and from none?
 
+use std::time::Duration;
+
 use super::{Core, Purpose};
 use crate::kafka::native::connection::{Answer, Broken};
 use crate::kafka::native::errors::{self, Verdict, verdict};
@@ -15,7 +17,12 @@ use crate::log::{LogEvent, Outcome};
 use crate::time::Instant;
 
 impl Core {
-    pub(super) fn answered(&mut self, answer: Answer<Purpose>, now: Instant) -> Result<(), Broken> {
+    pub(super) fn answered(
+        &mut self,
+        lane: Lane,
+        answer: Answer<Purpose>,
+        now: Instant,
+    ) -> Result<(), Broken> {
         let Answer { purpose, .. } = &answer;
         match purpose {
             Purpose::Metadata => {
@@ -29,9 +36,10 @@ impl Core {
             Purpose::Step(number) => {
                 self.step_answered(*number, &mut answer.reader(), answer.version, now)?;
             }
-            Purpose::Fetch(ticket) => self.fetched(ticket, &answer, now)?,
+            Purpose::Fetch(ticket) => self.fetched(lane, ticket, &answer, now)?,
             Purpose::Produce(ticket) => {
-                let answers = produce::read(&mut answer.reader())?;
+                let (answers, throttle) = produce::read(&mut answer.reader())?;
+                self.keep_quiet(lane, throttle, now);
                 self.produced(ticket, &answers, now);
             }
             Purpose::Limit { .. } => {
@@ -40,6 +48,14 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// A broker that asks for less is left alone for so many milliseconds.
+    fn keep_quiet(&mut self, lane: Lane, throttle_ms: i32, now: Instant) {
+        let throttle = Duration::from_millis(u64::try_from(throttle_ms).unwrap_or(0));
+        if let Some(link) = self.links.get_mut(&lane).filter(|_| !throttle.is_zero()) {
+            link.keep_quiet(now + throttle);
+        }
     }
 
     fn found(
@@ -97,7 +113,7 @@ impl Core {
     /// Whether the coordinator's broker has transactions of version 2.
     fn has_transactions_v2(&mut self) -> bool {
         let Some(node) = self.cluster.coordinator(Coordinates::Transaction) else { return false };
-        let connection = self.links.get_mut(&Lane::Calls(node)).and_then(|link| link.ready());
+        let connection = self.links.get_mut(&Lane::Calls(node)).and_then(|link| link.up());
         let versions = connection.and_then(|connection| connection.versions().cloned());
         versions.is_some_and(|versions| versions.has_transactions_v2())
     }
@@ -115,11 +131,13 @@ impl Core {
 
     fn fetched(
         &mut self,
+        lane: Lane,
         ticket: &Ticket,
         answer: &Answer<Purpose>,
         now: Instant,
     ) -> Result<(), Broken> {
-        let (code, topics) = fetch::read(&mut answer.reader())?;
+        let (code, throttle, topics) = fetch::read(&mut answer.reader())?;
+        self.keep_quiet(lane, throttle, now);
         self.reader.unanswered(ticket);
         if verdict(code) != Verdict::Done {
             self.reader.put_off(ticket, now);

@@ -39,7 +39,7 @@ impl Core {
             link.connecting(now);
             self.orders.push(Order::Connect(lane, address));
         }
-        self.links.get_mut(&lane)?.ready()
+        self.links.get_mut(&lane)?.ready(now)
     }
 
     /// A lane to whichever broker answers.
@@ -47,7 +47,7 @@ impl Core {
         let known = self.cluster.brokers().map(|(node, _)| Lane::Calls(node));
         let lanes: Vec<Lane> = known.chain([Lane::Bootstrap]).collect();
         let is_ready =
-            |lane: &&Lane| self.links.get_mut(lane).is_some_and(|link| link.ready().is_some());
+            |lane: &&Lane| self.links.get_mut(lane).is_some_and(|link| link.ready(now).is_some());
         if let Some(lane) = lanes.iter().find(is_ready) {
             return Some(*lane);
         }
@@ -72,7 +72,7 @@ impl Core {
     pub(super) fn ask_cluster(&mut self, now: Instant) {
         if self.cluster.is_due(now)
             && let Some(lane) = self.any_lane(now)
-            && let Some(connection) = self.links.get_mut(&lane).and_then(Link::ready)
+            && let Some(connection) = self.links.get_mut(&lane).and_then(|link| link.ready(now))
         {
             let topics = self.cluster.asking();
             let deadline = now + self.terms.request_timeout;
@@ -233,7 +233,7 @@ impl Core {
                 return false;
             }
             let (links, closed) = &mut *links.borrow_mut();
-            let ready = links.get_mut(&Lane::Calls(node)).and_then(Link::ready);
+            let ready = links.get_mut(&Lane::Calls(node)).and_then(|link| link.ready(now));
             let is_open = ready.is_some_and(|connection| connection.in_flight() < in_flight_max);
             if !is_open {
                 closed.insert(node);
@@ -279,7 +279,8 @@ impl Core {
             self.reader.asked(&ticket);
             let terms = &self.terms;
             let deadline = now + terms.request_timeout + terms.fetch_wait;
-            let Some(connection) = self.links.get_mut(&lane).and_then(Link::ready) else {
+            let Some(connection) = self.links.get_mut(&lane).and_then(|link| link.ready(now))
+            else {
                 continue;
             };
             connection.ask(Api::Fetch, None, Purpose::Fetch(ticket), deadline, |mut out, _| {

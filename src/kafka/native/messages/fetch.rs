@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::Code;
+use super::{Code, Node};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 use crate::log::{Isolation, TopicPartition};
 
@@ -63,17 +63,21 @@ pub(in crate::kafka::native) struct Answer {
     pub(in crate::kafka::native) high_watermark: i64,
     /// Before the first open transaction.
     pub(in crate::kafka::native) last_stable_offset: i64,
+    /// A broker nearer than the leader that has the records as well; below 0 for none.
+    pub(in crate::kafka::native) nearer: Node,
     /// Producers whose transactions were aborted, and where these began.
     pub(in crate::kafka::native) aborted: Vec<(i64, i64)>,
     /// Where the batches lie in the answer; the last may be cut short.
     pub(in crate::kafka::native) batches: Range<usize>,
 }
 
-/// An error of the whole request, and what there is by topic.
-pub(in crate::kafka::native) fn read<'a>(
-    reader: &mut Reader<'a>,
-) -> Read<(Code, Vec<(&'a str, Vec<Answer>)>)> {
-    reader.i32()?;
+/// What there is, by topic.
+type Topics<'a> = Vec<(&'a str, Vec<Answer>)>;
+
+/// An error of the whole request, for how many milliseconds the broker wants to be left alone, and
+/// what there is.
+pub(in crate::kafka::native) fn read<'a>(reader: &mut Reader<'a>) -> Read<(Code, i32, Topics<'a>)> {
+    let throttle_ms = reader.i32()?;
     let code = reader.i16()?;
     reader.i32()?;
     let topics = reader.list(3, |topic| {
@@ -83,7 +87,7 @@ pub(in crate::kafka::native) fn read<'a>(
         Ok((name, answers))
     })?;
     reader.tags()?;
-    Ok((code, topics))
+    Ok((code, throttle_ms, topics))
 }
 
 fn read_answer(reader: &mut Reader<'_>) -> Read<Answer> {
@@ -95,8 +99,8 @@ fn read_answer(reader: &mut Reader<'_>) -> Read<Answer> {
         each.tags()?;
         Ok(aborted)
     })?;
-    reader.i32()?;
+    let nearer = Node(reader.i32()?);
     let batches = reader.bytes_range()?;
     reader.tags()?;
-    Ok(Answer { partition, code, high_watermark, last_stable_offset, aborted, batches })
+    Ok(Answer { partition, code, high_watermark, last_stable_offset, nearer, aborted, batches })
 }

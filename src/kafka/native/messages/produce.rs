@@ -60,16 +60,17 @@ pub(in crate::kafka::native) struct Answer {
     pub(in crate::kafka::native) text: String,
 }
 
-pub(in crate::kafka::native) fn read(reader: &mut Reader<'_>) -> Read<Vec<Answer>> {
+/// What became of each batch, and for how many milliseconds the broker wants to be left alone.
+pub(in crate::kafka::native) fn read(reader: &mut Reader<'_>) -> Read<(Vec<Answer>, i32)> {
     let topics = reader.list(3, |topic| {
         let name = topic.text()?;
         let answers = topic.list(33, |each| read_answer(name, each))?;
         topic.tags()?;
         Ok(answers)
     })?;
-    reader.i32()?;
+    let throttle_ms = reader.i32()?;
     reader.tags()?;
-    Ok(topics.into_iter().flatten().collect())
+    Ok((topics.into_iter().flatten().collect(), throttle_ms))
 }
 
 fn read_answer(topic: &str, reader: &mut Reader<'_>) -> Read<Answer> {
