@@ -12,6 +12,7 @@ mod contract;
 
 mod acls;
 mod chaos;
+mod codecs;
 mod kafka;
 mod kafka_contract;
 mod policies;

@@ -160,7 +160,7 @@ impl Writer {
         cluster: &mut Cluster,
         now: Instant,
         by: As,
-        may_write: impl Fn(PartitionId, Node) -> bool,
+        mut may_write: impl FnMut(PartitionId, Node) -> bool,
         events: &mut Vec<LogEvent>,
     ) -> BTreeMap<Node, Due> {
         let mut due: BTreeMap<Node, Due> = BTreeMap::new();

@@ -226,14 +226,13 @@ impl Core {
         }
         let is_transactional = self.transactional_id.is_some();
         let by = As { producer, is_transactional, packing: self.terms.packing };
-        let links = std::cell::RefCell::new((&mut self.links, BTreeSet::new()));
-        let (transactor, in_flight_max) = (&self.transactor, self.terms.in_flight_max);
+        let (in_flight_max, mut closed) = (self.terms.in_flight_max, BTreeSet::new());
         let may_write = |partition, node| {
-            if !transactor.may_write(partition) {
+            if !self.transactor.may_write(partition) {
                 return false;
             }
-            let (links, closed) = &mut *links.borrow_mut();
-            let ready = links.get_mut(&Lane::Calls(node)).and_then(|link| link.ready(now));
+            let link = self.links.get_mut(&Lane::Calls(node));
+            let ready = link.and_then(|link| link.ready(now));
             let is_open = ready.is_some_and(|connection| connection.in_flight() < in_flight_max);
             if !is_open {
                 closed.insert(node);
@@ -241,7 +240,6 @@ impl Core {
             is_open
         };
         let due = self.writer.due(&mut self.cluster, now, by, may_write, &mut self.events);
-        let (_, closed) = links.into_inner();
         for node in closed {
             self.ready(Lane::Calls(node), now);
         }
