@@ -32,10 +32,11 @@ set -u -o pipefail
 readonly WHOLE=(setup format lint docs test sim examples conformance broker package msrv)
 readonly STAGES=("${WHOLE[@]}" network soak quick)
 readonly KAFKA_VERSION=4.3.1
+# The oldest release that some tests run on; tests/broker/kafka.rs says why this one.
+readonly KAFKA_OLDEST=3.3.2
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
 readonly ROOT CACHE
-readonly KAFKA_HOME=$CACHE/kafka-$KAFKA_VERSION
 
 export MILLSTREAM_CACHE=$CACHE
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$CACHE/target}
@@ -135,26 +136,36 @@ install_rust_components() {
   fi
 }
 
-# Kafka's broker, tools and streams library with everything they need, in one folder of jars.
+# Kafka's broker, tools and streams library with everything they need, in one folder of jars; and
+# the broker of the oldest release.
 fetch_kafka() {
-  if [ -d "$KAFKA_HOME/lib" ]; then
-    echo "Kafka $KAFKA_VERSION is in $KAFKA_HOME/lib"
+  fetch_jars "$KAFKA_VERSION" kafka_2.13 kafka-tools kafka-streams kafka-streams-test-utils
+  fetch_jars "$KAFKA_OLDEST" kafka_2.13
+}
+
+# fetch_jars VERSION ARTIFACT...
+fetch_jars() {
+  local version=$1 home=$CACHE/kafka-$1
+  if [ -d "$home/lib" ]; then
+    echo "Kafka $version is in $home/lib"
     return
   fi
-  local work=$KAFKA_HOME/fetching.$$
+  local work=$home/fetching.$$
   mkdir -p "$work"
-  kafka_pom >"$work/pom.xml"
+  kafka_pom "$@" >"$work/pom.xml"
   step mvn --batch-mode --no-transfer-progress --file "$work/pom.xml" \
     dependency:copy-dependencies -DincludeScope=runtime -DoutputDirectory="$work/lib"
   if [ "$status" = 0 ]; then
     # A rename is all or nothing: the folder exists only when it is complete.
-    mv -T "$work/lib" "$KAFKA_HOME/lib" || complain "$KAFKA_HOME/lib could not be put in place"
+    mv -T "$work/lib" "$home/lib" || complain "$home/lib could not be put in place"
   fi
   rm -rf "$work"
 }
 
+# kafka_pom VERSION ARTIFACT...
 kafka_pom() {
-  local artifact
+  local version=$1 artifact
+  shift
   cat <<POM
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -174,8 +185,8 @@ kafka_pom() {
   </build>
   <dependencies>
 POM
-  for artifact in kafka_2.13 kafka-tools kafka-streams kafka-streams-test-utils; do
-    kafka_dependency org.apache.kafka "$artifact" "$KAFKA_VERSION"
+  for artifact; do
+    kafka_dependency org.apache.kafka "$artifact" "$version"
   done
   # Without a logging backend the broker dies silently; this one writes warnings to stderr.
   kafka_dependency org.slf4j slf4j-simple 1.7.36
@@ -185,6 +196,14 @@ POM
 kafka_dependency() {
   printf '    <dependency><groupId>%s</groupId><artifactId>%s</artifactId>' "$1" "$2"
   printf '<version>%s</version></dependency>\n' "$3"
+}
+
+need_kafka() {
+  local version
+  for version in "$KAFKA_VERSION" "$KAFKA_OLDEST"; do
+    [ -d "$CACHE/kafka-$version/lib" ] ||
+      complain "no Kafka $version in $CACHE; run \`tests/run.sh setup\`"
+  done
 }
 
 stage_format() {
@@ -268,12 +287,12 @@ example_names() {
 }
 
 stage_conformance() {
-  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  need_kafka
   step cargo test --release --no-fail-fast --no-default-features --test conformance
 }
 
 stage_broker() {
-  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  need_kafka
   step cargo test --no-run --test broker
   # What passed is shown, too: it tells how long recoveries took. Those tests wait most of the
   # time, one after the other, so the others run beside them.
@@ -286,13 +305,13 @@ stage_broker() {
 }
 
 stage_network() {
-  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  need_kafka
   step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 \
     --ignored chaos::network::
 }
 
 stage_soak() {
-  [ -d "$KAFKA_HOME/lib" ] || complain "no Kafka in $KAFKA_HOME/lib; run \`tests/run.sh setup\`"
+  need_kafka
   step cargo test --test broker -- --show-output --exact chaos::soak::soak --ignored
 }
 

@@ -29,7 +29,11 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+/// What the tests run on.
 const KAFKA: &str = "kafka-4.3.1";
+/// The oldest release that starts without `ZooKeeper` for more than a trial: no transactions of
+/// version 2, no topic ids in requests for records, no assignment by the broker.
+const OLDEST: &str = "kafka-3.3.2";
 /// A JVM needs about 7 seconds on an idle machine; a loaded one is given much longer.
 const START_TIMEOUT: Duration = Duration::from_secs(120);
 /// Two ports can be taken between choosing and listening; then others are chosen.
@@ -43,6 +47,8 @@ static STARTED: AtomicU32 = AtomicU32::new(0);
 #[derive(Debug)]
 pub(crate) struct Broker {
     directory: PathBuf,
+    /// Its jars.
+    lib: PathBuf,
     cluster_id: String,
     ports: Ports,
     doors: Doors,
@@ -89,6 +95,12 @@ impl Broker {
         Self::start_with(&Doors::None)
     }
 
+    /// As [`Self::shared`], of the oldest release.
+    pub(crate) fn shared_oldest() -> &'static Self {
+        static SHARED: OnceLock<Broker> = OnceLock::new();
+        SHARED.get_or_init(|| Self::start_from(&jars_of(OLDEST), &Doors::None))
+    }
+
     /// Starts a broker that grants its users nothing by itself. Who comes by [`Self::bootstrap`]
     /// may do everything; users come by [`Self::guarded`] with [`PASSWORD`].
     pub(crate) fn start_guarded(users: Vec<String>) -> Self {
@@ -123,10 +135,13 @@ impl Broker {
     }
 
     fn start_with(doors: &Doors) -> Self {
-        let lib = kafka_jars();
+        Self::start_from(&kafka_jars(), doors)
+    }
+
+    fn start_from(lib: &Path, doors: &Doors) -> Self {
         let mut problem = String::new();
         for _ in 0..START_ATTEMPTS {
-            match Self::try_start(&lib, doors) {
+            match Self::try_start(lib, doors) {
                 Ok(broker) => return broker,
                 Err(log) => problem = log,
             }
@@ -208,7 +223,7 @@ impl Broker {
     /// Kills the broker if it runs, and starts it again on the same ports with the same data.
     pub(crate) fn restart(&mut self) {
         self.kill_9();
-        self.launch(&kafka_jars());
+        self.launch();
         self.await_ready().unwrap_or_else(|log| panic!("Kafka did not come back:\n{log}"));
     }
 
@@ -227,20 +242,21 @@ impl Broker {
                 .collect(),
             java: None,
             guard: Guard::over(&directory),
+            lib: lib.to_owned(),
             directory,
         };
-        broker.format(lib)?;
-        broker.launch(lib);
+        broker.format()?;
+        broker.launch();
         broker.await_ready()?;
         Ok(broker)
     }
 
     /// Writes the properties and makes the data directory one that Kafka accepts.
-    fn format(&self, lib: &Path) -> Result<(), String> {
+    fn format(&self) -> Result<(), String> {
         let mut properties = server_properties(self.ports, &self.directory.join("data"));
         properties.push_str(&self.properties_of_doors());
         fs::write(self.properties(), properties).expect("the broker's directory is writable");
-        let output = java(lib, "128m")
+        let output = java(&self.lib, "128m")
             .args(["kafka.tools.StorageTool", "format", "--cluster-id", &self.cluster_id])
             .arg("--config")
             .arg(self.properties())
@@ -274,11 +290,11 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol
         ) + &self.doors.settings()
     }
 
-    fn launch(&mut self, lib: &Path) {
+    fn launch(&mut self) {
         let log = File::options().create(true).append(true).open(self.log());
         let log = log.expect("the broker's directory is writable");
         let errors = log.try_clone().expect("an open file can be shared");
-        let java = java(lib, "512m")
+        let java = java(&self.lib, "512m")
             .arg("kafka.Kafka")
             .arg(self.properties())
             .stdin(Stdio::null())
@@ -430,13 +446,17 @@ fn java(lib: &Path, heap: &str) -> Command {
 
 /// The folder of jars that `tests/run.sh setup` fills; the rule for its place is the same there.
 pub(crate) fn kafka_jars() -> PathBuf {
+    jars_of(KAFKA)
+}
+
+fn jars_of(release: &str) -> PathBuf {
     let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty());
     let cache = variable("MILLSTREAM_CACHE")
         .map(PathBuf::from)
         .or_else(|| variable("XDG_CACHE_HOME").map(|path| Path::new(&path).join("millstream")))
         .or_else(|| variable("HOME").map(|path| Path::new(&path).join(".cache/millstream")))
         .expect("MILLSTREAM_CACHE, XDG_CACHE_HOME or HOME is set");
-    let lib = cache.join(KAFKA).join("lib");
+    let lib = cache.join(release).join("lib");
     assert!(lib.is_dir(), "no Kafka in {}; run `tests/run.sh setup` once", lib.display());
     lib
 }

@@ -8,17 +8,24 @@ use millstream::{Config, DataPlane};
 
 use crate::kafka::Broker;
 
-fn shared_cluster(data_plane: DataPlane) -> (Arc<dyn Log>, fn()) {
-    let config = Config::builder("contract", Broker::shared().bootstrap()).data_plane(data_plane);
+fn cluster(broker: &Broker, data_plane: DataPlane) -> (Arc<dyn Log>, fn()) {
+    let config = Config::builder("contract", broker.bootstrap()).data_plane(data_plane);
     let config = config.build().expect("the configuration is whole");
     let log = KafkaLog::connect(&config).expect("these properties make a client");
     (Arc::new(log), || ())
 }
 
 mod librdkafka {
-    contract_tests!(|| super::shared_cluster(millstream::DataPlane::Librdkafka));
+    contract_tests!(|| super::cluster(super::Broker::shared(), super::DataPlane::Librdkafka));
+    assignment_tests!(|| super::cluster(super::Broker::shared(), super::DataPlane::Librdkafka));
 }
 
 mod native {
-    contract_tests!(|| super::shared_cluster(millstream::DataPlane::Native));
+    contract_tests!(|| super::cluster(super::Broker::shared(), super::DataPlane::Native));
+    assignment_tests!(|| super::cluster(super::Broker::shared(), super::DataPlane::Native));
+}
+
+/// Classic transactions, and the first version of each request that is spoken.
+mod native_on_the_oldest_broker {
+    contract_tests!(|| super::cluster(super::Broker::shared_oldest(), super::DataPlane::Native));
 }

@@ -19,6 +19,15 @@ pub(crate) mod reading;
 pub(crate) mod transactions;
 pub(crate) mod writing;
 
+/// As [`contract_tests`], of the cases for logs that share a group's partitions out themselves.
+macro_rules! assignment_tests {
+    ($make_log:expr) => {
+        contract_tests! { $make_log;
+            groups: broker_side_assignment_moves_partitions_the_same_way;
+        }
+    };
+}
+
 /// Makes a test of each case of the suite; `$make_log` is a function without arguments.
 macro_rules! contract_tests {
     ($make_log:expr) => {
@@ -69,8 +78,7 @@ macro_rules! contract_tests {
                 frozen_member_has_no_lease_when_others_have_its_partitions
                 frozen_member_loses_what_it_owned
                 static_member_comes_back_to_its_partitions
-                newer_instance_takes_the_place_of_the_older
-                broker_side_assignment_moves_partitions_the_same_way;
+                newer_instance_takes_the_place_of_the_older;
             offsets:
                 nothing_is_committed_at_first
                 administration_commits_for_a_group_without_members

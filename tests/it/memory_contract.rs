@@ -15,3 +15,4 @@ fn in_process() -> (Arc<dyn Log>, impl Fn()) {
 }
 
 contract_tests!(in_process);
+assignment_tests!(in_process);
