@@ -25,7 +25,7 @@ use super::cluster::Cluster;
 use super::connection::{Broken, Connection};
 use super::link::{Lane, Link};
 use super::messages::metadata::{Address, Coordinates};
-use super::reader::{self, Lost, Reader};
+use super::reader::{self, Lost, Reader, Session};
 use super::sasl::SaslSettings;
 use super::transactor::{Offsets, Transactor};
 use super::writer::{self, Packing, Writer};
@@ -103,6 +103,8 @@ pub(super) struct Core {
     group: String,
     cluster: Cluster,
     links: BTreeMap<Lane, Link<Purpose>>,
+    /// What brokers remember of what is read on a lane.
+    sessions: BTreeMap<Lane, Session>,
     reader: Reader,
     writer: Writer,
     transactor: Transactor,
@@ -123,6 +125,7 @@ impl Core {
         Self {
             cluster: Cluster::new(terms.metadata_age_max, terms.topic_patience),
             links: BTreeMap::new(),
+            sessions: BTreeMap::new(),
             reader: Reader::new(terms.isolation, terms.unpacked_bytes_max),
             writer: Writer::new(&terms),
             transactor: Transactor::new(transactional_id.clone()),
@@ -267,6 +270,7 @@ impl Core {
             tracing::debug!(target: "millstream::kafka", ?lane, "{why}");
         }
         let connection = link.lost(now, is_useful);
+        self.sessions.remove(&lane);
         if let Some(node) = lane.node() {
             self.cluster.lost(node);
         }

@@ -10,15 +10,17 @@
 //!   transaction wrote.
 
 mod batches;
+mod session;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use self::batches::{Damaged, Unpacked};
+pub(super) use self::session::Session;
 use super::cluster::{Cluster, Leader, Led};
 use super::errors::{self, Verdict, verdict};
 use super::messages::{Node, fetch};
@@ -134,9 +136,20 @@ impl Reader {
         self.readings.get(&partition)?.end
     }
 
-    /// What can be asked for, by broker, without what has been asked for already.
+    /// The brokers of which something can be asked.
+    pub(super) fn nodes(&self, cluster: &mut Cluster, now: Instant) -> BTreeSet<Node> {
+        let due = self.readings.values().filter(|reading| reading.may_ask(now));
+        due.filter_map(|reading| match cluster.led(&reading.name, now) {
+            Led::By(leader) => Some(reading.nearer(now).unwrap_or(leader.node)),
+            Led::NotYet | Led::Missing | Led::Refused(_) => None,
+        })
+        .collect()
+    }
+
+    /// What can be asked of these brokers, without what has been asked for already.
     pub(super) fn due(
         &mut self,
+        nodes: impl Fn(Node) -> bool,
         cluster: &mut Cluster,
         now: Instant,
         events: &mut Vec<LogEvent>,
@@ -150,7 +163,9 @@ impl Reader {
             match cluster.led(&reading.name, now) {
                 Led::By(leader) => {
                     let node = reading.nearer(now).unwrap_or(leader.node);
-                    due.entry(node).or_default().push(*partition, reading, leader);
+                    if nodes(node) {
+                        due.entry(node).or_default().push(*partition, reading, leader);
+                    }
                 }
                 Led::NotYet => {}
                 Led::Missing => ended.push((*partition, ReadError::NotFound)),
@@ -356,11 +371,11 @@ impl Due {
         self.parts.sort_by(|(a, ..), (b, ..)| a.partition.cmp(&b.partition));
     }
 
-    /// What to write into the request, and what to keep.
-    pub(super) fn split(self) -> (Vec<fetch::Part>, Ticket) {
+    /// What the request is about, and what to keep.
+    pub(super) fn split(self) -> (Vec<(fetch::Part, PartitionId)>, Ticket) {
         let ticket = self.parts.iter().map(|(_, partition, number)| (*partition, *number));
         let ticket = Ticket(ticket.collect());
-        (self.parts.into_iter().map(|(part, ..)| part).collect(), ticket)
+        (self.parts.into_iter().map(|(part, partition, _)| (part, partition)).collect(), ticket)
     }
 }
 

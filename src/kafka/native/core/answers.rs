@@ -136,14 +136,17 @@ impl Core {
         answer: &Answer<Purpose>,
         now: Instant,
     ) -> Result<(), Broken> {
-        let (code, throttle, topics) = fetch::read(&mut answer.reader())?;
-        self.keep_quiet(lane, throttle, now);
+        let fetched = fetch::read(&mut answer.reader())?;
+        self.keep_quiet(lane, fetched.throttle_ms, now);
         self.reader.unanswered(ticket);
-        if verdict(code) != Verdict::Done {
+        let session = self.sessions.entry(lane).or_default();
+        if verdict(fetched.code) != Verdict::Done {
+            session.reset();
             self.reader.put_off(ticket, now);
             return Ok(());
         }
-        for (topic, parts) in topics {
+        session.answered(fetched.session);
+        for (topic, parts) in fetched.topics {
             for part in parts {
                 let Some(partition) = self.reader.find(ticket, topic, part.partition) else {
                     continue;

@@ -1,6 +1,6 @@
 //! What is asked for in a turn, and of whom?
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 
@@ -12,6 +12,7 @@ use crate::kafka::native::link::{Lane, Link};
 use crate::kafka::native::messages::metadata::{self, Coordinates};
 use crate::kafka::native::messages::transaction::{self, ProducerId};
 use crate::kafka::native::messages::{Node, fetch, offsets, produce};
+use crate::kafka::native::reader::Due;
 use crate::kafka::native::transactor::Step;
 use crate::kafka::native::wire::Writer as Out;
 use crate::kafka::native::writer::As;
@@ -270,30 +271,37 @@ impl Core {
 
     /// Asks for records, each broker for all that it leads and that is not asked for already.
     pub(super) fn read(&mut self, now: Instant) {
-        let due = self.reader.due(&mut self.cluster, now, &mut self.events);
+        let nodes = self.reader.nodes(&mut self.cluster, now);
+        let free = nodes.into_iter().filter_map(|node| Some((node, self.free_lane(node, now)?)));
+        let free: BTreeMap<Node, Lane> = free.collect();
+        let is_free = |node| free.contains_key(&node);
+        let due = self.reader.due(is_free, &mut self.cluster, now, &mut self.events);
         for (node, due) in due {
-            let Some(lane) = self.free_lane(node, now) else { continue };
-            let (parts, ticket) = due.split();
-            self.reader.asked(&ticket);
-            let terms = &self.terms;
-            let deadline = now + terms.request_timeout + terms.fetch_wait;
-            let Some(connection) = self.links.get_mut(&lane).and_then(|link| link.ready(now))
-            else {
-                continue;
-            };
-            connection.ask(Api::Fetch, None, Purpose::Fetch(ticket), deadline, |mut out, _| {
-                let asked = fetch::Terms {
-                    wait_ms: millis(terms.fetch_wait) as i32,
-                    bytes_min: terms.fetch_bytes_min as i32,
-                    bytes_max: terms.fetch_bytes_max as i32,
-                    partition_bytes_max: terms.partition_bytes_max as i32,
-                    isolation: terms.isolation,
-                    rack: &terms.rack,
-                };
-                fetch::ask(&mut out, asked, &parts);
-                whole(out)
-            });
+            self.fetch(free[&node], due, now);
         }
+    }
+
+    fn fetch(&mut self, lane: Lane, due: Due, now: Instant) {
+        let terms = &self.terms;
+        let Some(connection) = self.links.get_mut(&lane).and_then(|link| link.ready(now)) else {
+            return;
+        };
+        let (wanted, ticket) = due.split();
+        self.reader.asked(&ticket);
+        let plan = self.sessions.entry(lane).or_default().plan(wanted);
+        let deadline = now + terms.request_timeout + terms.fetch_wait;
+        connection.ask(Api::Fetch, None, Purpose::Fetch(ticket), deadline, |mut out, _| {
+            let asked = fetch::Terms {
+                wait_ms: millis(terms.fetch_wait) as i32,
+                bytes_min: terms.fetch_bytes_min as i32,
+                bytes_max: terms.fetch_bytes_max as i32,
+                partition_bytes_max: terms.partition_bytes_max as i32,
+                isolation: terms.isolation,
+                rack: &terms.rack,
+            };
+            fetch::ask(&mut out, asked, plan.session, &plan.parts, &plan.forgotten);
+            whole(out)
+        });
     }
 
     /// A lane on which no records are being waited for.

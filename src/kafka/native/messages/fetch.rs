@@ -25,15 +25,29 @@ pub(in crate::kafka::native) struct Part {
     pub(in crate::kafka::native) offset: i64,
 }
 
-/// Asks without a session; partitions of one topic stand beside each other.
-pub(in crate::kafka::native) fn ask(out: &mut Writer, terms: Terms<'_>, parts: &[Part]) {
+/// What the broker remembers, and how many requests there were of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::kafka::native) struct SessionId {
+    pub(in crate::kafka::native) id: i32,
+    pub(in crate::kafka::native) epoch: i32,
+}
+
+/// Asks for records of what the broker remembers, with these changes. Partitions of one topic stand
+/// beside each other.
+pub(in crate::kafka::native) fn ask(
+    out: &mut Writer,
+    terms: Terms<'_>,
+    session: SessionId,
+    parts: &[Part],
+    forgotten: &[TopicPartition],
+) {
     out.i32(-1);
     out.i32(terms.wait_ms);
     out.i32(terms.bytes_min);
     out.i32(terms.bytes_max);
     out.i8(i8::from(terms.isolation == Isolation::ReadCommitted));
-    out.i32(0);
-    out.i32(-1);
+    out.i32(session.id);
+    out.i32(session.epoch);
     let topics: Vec<_> = parts.chunk_by(|a, b| a.partition.topic == b.partition.topic).collect();
     out.list(topics.into_iter(), |out, topic| {
         out.text(&topic[0].partition.topic);
@@ -48,8 +62,12 @@ pub(in crate::kafka::native) fn ask(out: &mut Writer, terms: Terms<'_>, parts: &
         });
         out.no_tags();
     });
-    // Nothing is forgotten where there is no session.
-    out.length(0);
+    let topics: Vec<_> = forgotten.chunk_by(|a, b| a.topic == b.topic).collect();
+    out.list(topics.into_iter(), |out, topic| {
+        out.text(&topic[0].topic);
+        out.list(topic.iter(), |out, name| out.i32(name.partition as i32));
+        out.no_tags();
+    });
     out.text(terms.rack);
     out.no_tags();
 }
@@ -71,15 +89,23 @@ pub(in crate::kafka::native) struct Answer {
     pub(in crate::kafka::native) batches: Range<usize>,
 }
 
-/// What there is, by topic.
-type Topics<'a> = Vec<(&'a str, Vec<Answer>)>;
+/// What a broker answers.
+#[derive(Clone, Debug)]
+pub(in crate::kafka::native) struct Fetched<'a> {
+    /// Of the whole request.
+    pub(in crate::kafka::native) code: Code,
+    /// For so long the broker wants to be left alone.
+    pub(in crate::kafka::native) throttle_ms: i32,
+    /// 0 if the broker remembers nothing.
+    pub(in crate::kafka::native) session: i32,
+    /// What there is, by topic.
+    pub(in crate::kafka::native) topics: Vec<(&'a str, Vec<Answer>)>,
+}
 
-/// An error of the whole request, for how many milliseconds the broker wants to be left alone, and
-/// what there is.
-pub(in crate::kafka::native) fn read<'a>(reader: &mut Reader<'a>) -> Read<(Code, i32, Topics<'a>)> {
+pub(in crate::kafka::native) fn read<'a>(reader: &mut Reader<'a>) -> Read<Fetched<'a>> {
     let throttle_ms = reader.i32()?;
     let code = reader.i16()?;
-    reader.i32()?;
+    let session = reader.i32()?;
     let topics = reader.list(3, |topic| {
         let name = topic.text()?;
         let answers = topic.list(37, read_answer)?;
@@ -87,7 +113,7 @@ pub(in crate::kafka::native) fn read<'a>(reader: &mut Reader<'a>) -> Read<(Code,
         Ok((name, answers))
     })?;
     reader.tags()?;
-    Ok((code, throttle_ms, topics))
+    Ok(Fetched { code, throttle_ms, session, topics })
 }
 
 fn read_answer(reader: &mut Reader<'_>) -> Read<Answer> {
