@@ -6,6 +6,8 @@
 //!   [`MessagePack`] with field names, which survives added, removed and reordered fields.
 //! - Null is not a value of a codec: only [`Nullable`] knows it, and its type is an `Option`.
 
+mod claims;
+
 use std::hash::Hash;
 use std::sync::Arc;
 
@@ -170,7 +172,11 @@ impl Codec<f64> for Double {
     }
 }
 
-/// JSON text. A floating-point number comes back as it was, to the last bit.
+/// How deep lists and maps of a value may lie in each other, so that reading it fits any stack.
+const DEPTH_MAX: usize = 128;
+
+/// JSON text. A floating-point number comes back as it was, to the last bit. Values nested more
+/// than 128 deep are not read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Json;
 
@@ -183,7 +189,8 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for Json {
     }
 }
 
-/// MessagePack with field names: the default of state and repartition topics.
+/// MessagePack with field names: the default of state and repartition topics. Values nested more
+/// than 128 deep are not read.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct MessagePack;
 
@@ -192,8 +199,13 @@ impl<T: Serialize + DeserializeOwned> Codec<T> for MessagePack {
         Ok(rmp_serde::encode::write_named(out, value)?)
     }
     fn decode(&self, bytes: &[u8]) -> Result<T, BoxError> {
+        if !claims::are_covered(bytes) {
+            return Err("the bytes end before the value does".into());
+        }
         let mut rest = bytes;
-        let value = rmp_serde::from_read(&mut rest)?;
+        let mut reader = rmp_serde::Deserializer::new(&mut rest);
+        reader.set_max_depth(DEPTH_MAX);
+        let value = T::deserialize(&mut reader)?;
         if rest.is_empty() { Ok(value) } else { Err("bytes are left after the value".into()) }
     }
 }
@@ -308,6 +320,36 @@ mod tests {
             let list: Result<Vec<String>, _> = Bincode.decode(&bytes);
             assert!(list.is_err(), "{length}");
         }
+    }
+
+    /// A list of lists, without a bound to its depth.
+    #[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+    struct Tree {
+        below: Vec<Tree>,
+    }
+
+    /// Found by fuzzing: 120 bytes took 40 MB, and 5 kB would have taken a gigabyte, a megabyte for
+    /// each list that claimed to be long.
+    #[test]
+    fn messagepack_lists_are_as_long_as_their_bytes_allow() {
+        let bytes = [0xDD, 0, 1, 0, 0].repeat(1_000);
+        let tree: Result<Tree, _> = MessagePack.decode(&bytes);
+        assert_eq!(tree.unwrap_err().to_string(), "the bytes end before the value does");
+    }
+
+    /// Values nested too deep for the stack are an error, in a test's small stack, too.
+    #[test]
+    fn no_depth_overflows_the_stack() {
+        let lists = vec![0x91; 100_000];
+        assert!(Codec::<Tree>::decode(&MessagePack, &lists).is_err());
+        let maps = b"{\"below\":[".repeat(100_000);
+        assert!(Codec::<Tree>::decode(&Json, &maps).is_err());
+        let mut tree = Tree { below: Vec::new() };
+        for _ in 0..50 {
+            tree = Tree { below: vec![tree] };
+        }
+        assert_eq!(round(&Json, &tree), tree);
+        assert_eq!(round(&MessagePack, &tree), tree);
     }
 
     #[cfg(feature = "bincode")]

@@ -1,6 +1,7 @@
 //! The file that says whose a state directory is, which anything may have overwritten.
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -13,12 +14,14 @@ static ROOT: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 pub(crate) fn run(data: &[u8]) {
-    drop(open());
-    let stamp = ROOT.join("app/stamp");
+    let folder = ROOT.join("app");
+    DirBuilder::new().recursive(true).mode(0o700).create(&folder).expect("it is ours");
+    let stamp = folder.join("stamp");
     fs::write(&stamp, data).expect("the directory is ours");
     let opened = open();
     let text = String::from_utf8_lossy(data);
-    if opened.is_ok() {
+    if let Ok(directory) = &opened {
+        directory.orphans(&["a"]).expect("the stamp is text");
         assert!(text.contains("application: app") && text.contains("cluster: cluster"));
     }
     assert_eq!(fs::read(&stamp).expect("it is still there"), data, "a stamp is kept as it is");
@@ -28,8 +31,9 @@ pub(crate) fn run(data: &[u8]) {
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let fields = ["format: 1", "application: app", "cluster: cluster", "key: none", "process: 1"];
-    let mut seeds = vec![fields.join("\n").into_bytes(), b"stores: 0_0 a,b\nkinds: a=kv".to_vec()];
-    seeds.push([fields.join("\n"), "\nstores: a\nkinds: a\n".to_owned()].concat().into_bytes());
+    let mut seeds = vec![fields.join("\n").into_bytes(), b"stores: a b\nkinds: kv:a".to_vec()];
+    seeds
+        .push([fields.join("\n"), "\nstores: a b\nkinds: kv:a\n".to_owned()].concat().into_bytes());
     seeds
 }
 
