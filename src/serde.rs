@@ -308,8 +308,8 @@ mod tests {
         }
     }
 
-    /// Found by fuzzing: nine bytes that claim a text of 2^64 - 1 bytes were a panic, and those that
-    /// claim one of a few terabytes the end of the process.
+    /// Found by fuzzing: nine bytes that claim a text of 2^64 - 1 bytes were a panic, and those
+    /// that claim one of a few terabytes the end of the process.
     #[cfg(feature = "bincode")]
     #[test]
     fn bincode_believes_no_length_that_the_bytes_cannot_hold() {

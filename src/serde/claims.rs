@@ -4,7 +4,8 @@
 //! list that it is in. A few hundred bytes of heads, one inside the other, would so claim a hundred
 //! megabytes.
 
-/// Whether each element that the bytes claim has a byte of its own; false also where they end early.
+/// Whether each element that the bytes claim has a byte of its own; false also where they end too
+/// early.
 ///
 /// What lies behind the first whole value is not looked at.
 pub(super) fn are_covered(bytes: &[u8]) -> bool {

@@ -27,24 +27,24 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
-    Target { name: "batch", run: batch::run, seeds: batch::seeds, cases: 4_000 },
-    Target { name: "records", run: records::run, seeds: records::seeds, cases: 2_000 },
-    Target { name: "window", run: window::run, seeds: window::seeds, cases: 2_000 },
-    Target { name: "key", run: key::run, seeds: key::seeds, cases: 2_000 },
-    Target { name: "json", run: value::json, seeds: value::json_seeds, cases: 4_000 },
+    Target { name: "batch", run: batch::run, seeds: batch::seeds, cases: 20_000 },
+    Target { name: "records", run: records::run, seeds: records::seeds, cases: 10_000 },
+    Target { name: "window", run: window::run, seeds: window::seeds, cases: 10_000 },
+    Target { name: "key", run: key::run, seeds: key::seeds, cases: 10_000 },
+    Target { name: "json", run: value::json, seeds: value::json_seeds, cases: 20_000 },
     Target {
         name: "messagepack",
         run: value::messagepack,
         seeds: value::messagepack_seeds,
-        cases: 4_000,
+        cases: 20_000,
     },
-    Target { name: "bincode", run: value::bincode, seeds: value::bincode_seeds, cases: 4_000 },
-    Target { name: "written", run: value::written, seeds: value::written_seeds, cases: 2_000 },
-    Target { name: "join", run: join::run, seeds: join::seeds, cases: 4_000 },
-    Target { name: "commit", run: commit::run, seeds: commit::seeds, cases: 4_000 },
-    Target { name: "changelog", run: changelog::run, seeds: changelog::seeds, cases: 2_000 },
-    Target { name: "stamp", run: stamp::run, seeds: stamp::seeds, cases: 300 },
-    Target { name: "pipeline", run: pipeline::run, seeds: pipeline::seeds, cases: 300 },
+    Target { name: "bincode", run: value::bincode, seeds: value::bincode_seeds, cases: 20_000 },
+    Target { name: "written", run: value::written, seeds: value::written_seeds, cases: 10_000 },
+    Target { name: "join", run: join::run, seeds: join::seeds, cases: 20_000 },
+    Target { name: "commit", run: commit::run, seeds: commit::seeds, cases: 20_000 },
+    Target { name: "changelog", run: changelog::run, seeds: changelog::seeds, cases: 10_000 },
+    Target { name: "stamp", run: stamp::run, seeds: stamp::seeds, cases: 1_000 },
+    Target { name: "pipeline", run: pipeline::run, seeds: pipeline::seeds, cases: 1_500 },
 ];
 
 /// The target of this name.
