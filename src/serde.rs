@@ -246,10 +246,12 @@ fn decode_bincode<T: DeserializeOwned>(
     /// More than a record of Kafka can hold.
     const LARGE: usize = i32::MAX as usize;
     let config = bincode::config::standard();
-    match bytes.len() {
-        ..=SMALL => decode_from_slice(bytes, config.with_limit::<{ 16 * SMALL }>()),
-        ..=MEDIUM => decode_from_slice(bytes, config.with_limit::<{ 16 * MEDIUM }>()),
-        _ => decode_from_slice(bytes, config.with_limit::<LARGE>()),
+    if bytes.len() <= SMALL {
+        decode_from_slice(bytes, config.with_limit::<{ 16 * SMALL }>())
+    } else if bytes.len() <= MEDIUM {
+        decode_from_slice(bytes, config.with_limit::<{ 16 * MEDIUM }>())
+    } else {
+        decode_from_slice(bytes, config.with_limit::<LARGE>())
     }
 }
 
@@ -303,7 +305,7 @@ mod tests {
     /// each time it was saved and restored.
     #[test]
     fn json_numbers_come_back_to_the_last_bit() {
-        for number in [-7.637558449608672e-84, 0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324] {
+        for number in [-7.637_558_449_608_672e-84, 0.1, f64::MAX, f64::MIN_POSITIVE, 5e-324] {
             assert_eq!(round(&Json, &number).to_bits(), number.to_bits(), "{number}");
         }
     }
