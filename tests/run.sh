@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the checks and tests of millstream, stage by stage, and counts what passed.
 #
-#   tests/run.sh [STAGE ...]      no argument: every stage but the last three, in this order
+#   tests/run.sh [STAGE ...]      no argument: every stage up to `msrv`, in this order
 #
 #   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
 #   format       rustfmt
@@ -15,6 +15,8 @@
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#   deny         licences and origins of dependencies, and known flaws where their list can be had
+#                (needs cargo-deny)
 #   network      the broker is killed, and a process loses its way to it; not all of it holds
 #                (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
@@ -33,7 +35,7 @@
 set -u -o pipefail
 
 readonly WHOLE=(setup format lint docs test sim fuzz examples conformance broker package msrv)
-readonly STAGES=("${WHOLE[@]}" network soak quick)
+readonly STAGES=("${WHOLE[@]}" deny network soak quick)
 readonly KAFKA_VERSION=4.3.1
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 CACHE=${MILLSTREAM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/millstream}
@@ -351,6 +353,20 @@ stage_package() {
   diff <(git ls-files src) <(grep '^src/' <<<"$list" | sort) ||
     complain "src/ is not packed as it is tracked"
   echo "$(wc -l <<<"$list") files"
+}
+
+# Of what users of the library build; `tests/fuzz` is built by nobody else.
+stage_deny() {
+  if ! command -v cargo-deny >/dev/null; then
+    complain "no cargo-deny; run \`cargo install cargo-deny --locked\`"
+    return
+  fi
+  step cargo deny --offline --all-features check licenses bans sources
+  if cargo deny fetch db; then
+    step cargo deny --all-features check --disable-fetch advisories
+  else
+    echo "the list of known flaws cannot be fetched: advisories are not checked"
+  fi
 }
 
 stage_msrv() {
