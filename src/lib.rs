@@ -91,6 +91,9 @@ pub mod config;
 pub mod doc;
 mod dsl;
 pub mod error;
+#[cfg(millstream_fuzz)]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod group;
 #[cfg(feature = "kafka")]
 pub mod kafka;

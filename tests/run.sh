@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs the checks and tests of millstream, stage by stage, and counts what passed.
 #
-#   tests/run.sh [STAGE ...]      no argument: every stage but the last three, in this order
+#   tests/run.sh [STAGE ...]      no argument: every stage up to `msrv`, in this order
 #
 #   setup        installs what is missing (apt-get) and fetches Apache Kafka's jars, once
 #   format       rustfmt
@@ -9,14 +9,19 @@
 #   docs         rustdoc without a warning, and every example in the documentation
 #   test         unit, integration and topology tests, default features
 #   sim          thousands of simulated runs under faults, of seeds that are new each time
+#   fuzz         every decoder takes some thousand hostile inputs, new ones each time
 #   examples     builds every example and runs it to its end, without a broker
 #   conformance  the same programs on Kafka Streams and on millstream (needs a JVM)
 #   broker       tests against a real Kafka broker, started and stopped by the tests (needs a JVM)
 #   package      what would be published builds, and holds the files that it should
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
+#   deny         licences and origins of dependencies, and known flaws where their list can be had
+#                (needs cargo-deny)
 #   network      the broker is killed, and a process loses its way to it; not all of it holds
 #                (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
+#   fuzz SECONDS the stage `fuzz`, and then each decoder under libFuzzer for so long; inputs that
+#                reach something new are kept in the cache, and so are those that break something
 #   quick        format, lint and tests without RocksDB and librdkafka: a minute, no C compiler
 #
 # Every stage runs, also after one has failed, under a time limit, and whatever it started is
@@ -29,8 +34,8 @@
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
 
-readonly WHOLE=(setup format lint docs test sim examples conformance broker package msrv)
-readonly STAGES=("${WHOLE[@]}" network soak quick)
+readonly WHOLE=(setup format lint docs test sim fuzz examples conformance broker package msrv)
+readonly STAGES=("${WHOLE[@]}" deny network soak quick)
 readonly KAFKA_VERSION=4.3.1
 # The oldest release that some tests run on; tests/broker/kafka.rs says why this one.
 readonly KAFKA_OLDEST=3.3.2
@@ -257,6 +262,44 @@ stage_sim() {
   step cargo test --release --no-fail-fast --no-default-features --test sim
 }
 
+# A crate of its own, with its own lock file and its own flags for the compiler.
+stage_fuzz() {
+  export CARGO_TARGET_DIR=$CARGO_TARGET_DIR/fuzz
+  # They would stand in for the flags of the crate.
+  unset RUSTFLAGS CARGO_ENCODED_RUSTFLAGS
+  cd tests/fuzz || { complain "no crate in tests/fuzz"; return; }
+  step cargo fmt -- --check
+  step cargo clippy --locked --quiet --all-targets -- -D warnings
+  step cargo test --locked --no-fail-fast --tests
+  if [ -n "${MILLSTREAM_FUZZ_SECONDS:-}" ]; then fuzz_guided; fi
+}
+
+# Coverage is counted by LLVM itself, so that the stable toolchain does. The name of the machine
+# keeps the flags away from build scripts and macros, which could not be linked with them.
+fuzz_guided() {
+  local flags="-Cpasses=sancov-module" option machine target
+  for option in level=4 inline-8bit-counters pc-table trace-compares; do
+    flags+=" -Cllvm-args=-sanitizer-coverage-$option"
+  done
+  machine=$(rustc -vV | sed -n 's/^host: //p')
+  step cargo build --locked --quiet --bin seeds
+  RUSTFLAGS="--cfg millstream_fuzz $flags" step cargo build --locked --quiet --release \
+    --features guided --bin guided --target "$machine"
+  for target in $("$CARGO_TARGET_DIR/debug/seeds"); do
+    fuzz_target "$target" "$CARGO_TARGET_DIR/$machine/release/guided"
+  done
+}
+
+fuzz_target() {
+  local target=$1 corpus=$CACHE/fuzz/$1 log=$CACHE/logs/fuzz-$1.log
+  step "$CARGO_TARGET_DIR/debug/seeds" "$target" "$corpus"
+  MILLSTREAM_FUZZ_TARGET=$target "$2" -max_total_time="$MILLSTREAM_FUZZ_SECONDS" -timeout=10 \
+    -rss_limit_mb=1024 -print_final_stats=1 -artifact_prefix="$CACHE/fuzz/found-$target-" \
+    "$corpus" >"$log" 2>&1 || { complain "exit code $? of target $target"; tail -n 40 "$log"; }
+  echo "fuzz: $target: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs," \
+    "$(grep -ao 'cov: [0-9]*' "$log" | tail -n 1 | cut -c 6-) places reached"
+}
+
 stage_quick() {
   step cargo fmt --all -- --check
   step cargo clippy --quiet --all-targets --no-default-features -- -D warnings
@@ -323,12 +366,26 @@ stage_package() {
   for wanted in Cargo.toml LICENSE README.md CHANGELOG.md src/lib.rs; do
     grep -qx "$wanted" <<<"$list" || complain "the package lacks $wanted"
   done
-  for unwanted in .ci/ tests/broker/ tests/conformance/ target/ .git/; do
+  for unwanted in .ci/ tests/broker/ tests/conformance/ tests/fuzz/ target/ .git/; do
     if grep "^$unwanted" <<<"$list"; then complain "the package should not hold $unwanted"; fi
   done
   diff <(git ls-files src) <(grep '^src/' <<<"$list" | sort) ||
     complain "src/ is not packed as it is tracked"
   echo "$(wc -l <<<"$list") files"
+}
+
+# Of what users of the library build; `tests/fuzz` is built by nobody else.
+stage_deny() {
+  if ! command -v cargo-deny >/dev/null; then
+    complain "no cargo-deny; run \`cargo install cargo-deny --locked\`"
+    return
+  fi
+  step cargo deny --offline --all-features check licenses bans sources
+  if cargo deny fetch db; then
+    step cargo deny --all-features check --disable-fetch advisories
+  else
+    echo "the list of known flaws cannot be fetched: advisories are not checked"
+  fi
 }
 
 stage_msrv() {
@@ -439,6 +496,11 @@ main() {
     # Building and checking take their time, too.
     export MILLSTREAM_STAGE_SECONDS=$((60 * $2 + 2400))
     stages=(soak)
+  elif [[ ${1:-} = fuzz && ${2:-} =~ ^[1-9][0-9]*$ && $# = 2 ]]; then
+    export MILLSTREAM_FUZZ_SECONDS=$2
+    # There are fewer than twenty of them.
+    export MILLSTREAM_STAGE_SECONDS=$((20 * $2 + 2400))
+    stages=(fuzz)
   fi
   for stage in "${stages[@]}"; do
     if [[ " ${STAGES[*]} " != *" $stage "* ]]; then
@@ -450,6 +512,7 @@ main() {
   trap interrupted INT TERM HUP
   for stage in "${stages[@]}"; do run_stage "$stage"; done
   if [ "${stages[*]}" = soak ]; then grep -a '^soak:' "$CACHE/logs/soak.log"; fi
+  if [ "${stages[*]}" = fuzz ]; then grep -a '^fuzz:' "$CACHE/logs/fuzz.log"; fi
   echo "$passed passed, $failed failed"
   [ "$failed" = 0 ]
 }

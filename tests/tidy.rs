@@ -57,7 +57,8 @@ const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "security",
 
 /// Which modules a module may use besides [`BASE`] and itself, from the bottom to the top.
 ///
-/// What `runtime` may use, `query` and `testing` may use too; `lib.rs` may use everything.
+/// What `runtime` may use, `query`, `testing` and `fuzzing` may use too; `lib.rs` may use
+/// everything.
 const LAYERS: &[(&str, &[&str])] = &[
     ("metrics", &[]),
     ("window", &[]),
@@ -73,6 +74,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("runtime", BELOW_RUNTIME),
     ("query", ALL_BUT_TESTING),
     ("testing", ALL_BUT_TESTING),
+    ("fuzzing", ALL_BUT_TESTING),
 ];
 
 #[rustfmt::skip]

@@ -60,16 +60,22 @@ type Place = (Timestamp, Timestamp, JoinSide, Vec<u8>);
 
 impl<K: Key, V: Data, V2: Data> WaitingStore<K, V, V2> {
     pub(super) fn open(&self, task: &mut TaskBuilder, windows: JoinWindows) -> Waiting<K, V, V2> {
-        let key: SharedCodec<WaitingKey<K>> = Arc::new(WaitingKeys(Arc::clone(&self.key)));
-        let (left, right) = (Arc::clone(&self.left), Arc::clone(&self.right));
-        let value: SharedCodec<Vec<OneOf<V, V2>>> = Arc::new(WaitingValues { left, right });
         Waiting {
-            store: task.key_value_store(&self.name, &key, &value),
+            store: task.key_value_store(&self.name, &self.key_codec(), &self.value_codec()),
             key: Arc::clone(&self.key),
             windows,
             listed: BTreeMap::new(),
             is_listed: false,
         }
+    }
+
+    pub(crate) fn key_codec(&self) -> SharedCodec<WaitingKey<K>> {
+        Arc::new(WaitingKeys(Arc::clone(&self.key)))
+    }
+
+    pub(crate) fn value_codec(&self) -> SharedCodec<Vec<OneOf<V, V2>>> {
+        let (left, right) = (Arc::clone(&self.left), Arc::clone(&self.right));
+        Arc::new(WaitingValues { left, right })
     }
 }
 
