@@ -17,7 +17,6 @@ mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -26,51 +25,13 @@ use super::connection::{Broken, Connection};
 use super::link::{Lane, Link};
 use super::messages::metadata::{Address, Coordinates};
 use super::reader::{self, Lost, Reader, Session};
-use super::sasl::SaslSettings;
+use super::terms::Terms;
 use super::transactor::{Offsets, Transactor};
-use super::writer::{self, Packing, Writer};
+use super::writer::{self, Writer};
 use crate::log::{
-    ClientConfig, EffectId, End, Isolation, LogEvent, OpenBatch, Outcome, PartitionId,
-    TopicPartition,
+    ClientConfig, EffectId, End, LogEvent, OpenBatch, Outcome, PartitionId, TopicPartition,
 };
 use crate::time::Instant;
-
-/// What the client keeps to.
-#[derive(Clone, Debug)]
-pub(super) struct Terms {
-    pub(super) client_id: Arc<str>,
-    pub(super) bootstrap: Vec<Address>,
-    /// As whom the client comes; `None` where nobody asks.
-    pub(super) sasl: Option<Arc<SaslSettings>>,
-    pub(super) isolation: Isolation,
-    pub(super) rack: String,
-    /// How long a broker may wait for records.
-    pub(super) fetch_wait: Duration,
-    pub(super) fetch_bytes_min: usize,
-    /// Of one answer.
-    pub(super) fetch_bytes_max: usize,
-    /// Of one partition in one answer.
-    pub(super) partition_bytes_max: usize,
-    pub(super) unpacked_bytes_max: usize,
-    pub(super) batch_bytes_max: usize,
-    pub(super) packing: Option<Packing>,
-    /// How long a batch may wait to be acknowledged; `None` is without end.
-    pub(super) delivery_timeout: Option<Duration>,
-    pub(super) transaction_timeout: Duration,
-    /// Batches of a partition, and requests of a connection, that may be under way.
-    pub(super) in_flight_max: usize,
-    /// How long a broker may wait for its replicas.
-    pub(super) replicas_timeout: Duration,
-    /// How long a broker may take to answer.
-    pub(super) request_timeout: Duration,
-    /// How long it may take to be connected, greetings included.
-    pub(super) setup_timeout: Duration,
-    /// How long a topic may be unknown.
-    pub(super) topic_patience: Duration,
-    /// The pause before a connection is made again: the first, and the longest.
-    pub(super) reconnect_pauses: (Duration, Duration),
-    pub(super) metadata_age_max: Duration,
-}
 
 /// What a request was for.
 #[derive(Debug)]

@@ -20,6 +20,7 @@ mod sasl;
 mod secret;
 mod settings;
 mod stream;
+mod terms;
 mod tls;
 mod transactor;
 mod wire;

@@ -8,12 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Client;
-use super::core::{Core, Terms};
+use super::core::Core;
 use super::messages::metadata::Address;
 use super::network::{Network, Wiring};
 use super::settings::{Settings, Unsupported};
+use super::terms::{Packing, Terms};
 use super::tls::{self, TlsError};
-use super::writer::Packing;
 use crate::kafka::members::Members;
 use crate::log::{ClientConfig, LogError, Partitions};
 use crate::time::Instant;

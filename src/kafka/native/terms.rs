@@ -1,43 +1,54 @@
-//! Which of an application's settings does this data plane keep to?
+//! What does a client keep to?
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::Terms;
+use super::compression::Codec;
 use super::messages::metadata::Address;
-use crate::log::ClientConfig;
+use super::sasl::SaslSettings;
+use crate::log::Isolation;
 
-/// The parts of `host:port,host:port`; those without a port have Kafka's own.
-fn addresses(brokers: &str) -> Vec<Address> {
-    const KAFKA_PORT: u16 = 9092;
-    let each = brokers.split(',').map(str::trim).filter(|each| !each.is_empty());
-    let each = each.map(|each| match each.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
-            let host = host.trim_matches(['[', ']']).to_owned();
-            Address { host, port: port.parse().unwrap_or(KAFKA_PORT) }
-        }
-        _ => Address { host: each.trim_matches(['[', ']']).to_owned(), port: KAFKA_PORT },
-    });
-    each.collect()
+/// What a client keeps to, whoever drives it.
+#[derive(Clone, Debug)]
+pub(super) struct Terms {
+    pub(super) client_id: Arc<str>,
+    pub(super) bootstrap: Vec<Address>,
+    /// As whom the client comes; `None` where nobody asks.
+    pub(super) sasl: Option<Arc<SaslSettings>>,
+    pub(super) isolation: Isolation,
+    pub(super) rack: String,
+    /// How long a broker may wait for records.
+    pub(super) fetch_wait: Duration,
+    pub(super) fetch_bytes_min: usize,
+    /// Of one answer.
+    pub(super) fetch_bytes_max: usize,
+    /// Of one partition in one answer.
+    pub(super) partition_bytes_max: usize,
+    pub(super) unpacked_bytes_max: usize,
+    pub(super) batch_bytes_max: usize,
+    pub(super) packing: Option<Packing>,
+    /// How long a batch may wait to be acknowledged; `None` is without end.
+    pub(super) delivery_timeout: Option<Duration>,
+    pub(super) transaction_timeout: Duration,
+    /// Batches of a partition, and requests of a connection, that may be under way.
+    pub(super) in_flight_max: usize,
+    /// How long a broker may wait for its replicas.
+    pub(super) replicas_timeout: Duration,
+    /// How long a broker may take to answer.
+    pub(super) request_timeout: Duration,
+    /// How long it may take to be connected, greetings included.
+    pub(super) setup_timeout: Duration,
+    /// How long a topic may be unknown.
+    pub(super) topic_patience: Duration,
+    /// The pause before a connection is made again: the first, and the longest.
+    pub(super) reconnect_pauses: (Duration, Duration),
+    pub(super) metadata_age_max: Duration,
 }
 
-impl Terms {
-    pub(in crate::kafka) fn of(brokers: &str, config: &ClientConfig) -> Self {
-        Self {
-            client_id: config.client_id.as_str().into(),
-            bootstrap: addresses(brokers),
-            isolation: config.isolation,
-            rack: String::new(),
-            fetch_wait: Duration::from_millis(100),
-            fetch_bytes_min: 1,
-            fetch_bytes_max: 32 * 1024 * 1024,
-            partition_bytes_max: config.fetch_bytes_max.clamp(16 * 1024, 1024 * 1024) as u32,
-            unpacked_bytes_max: 128 * 1024 * 1024,
-            batch_bytes_max: config.batch_bytes_max,
-            packing: None,
-            transaction_timeout: config.transaction_timeout,
-            request_timeout: Duration::from_secs(30),
-            reconnect_pauses: (Duration::from_millis(50), Duration::from_secs(2)),
-            metadata_age_max: Duration::from_secs(300),
-        }
-    }
+/// How batches are packed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Packing {
+    pub(super) codec: Codec,
+    /// The codec's own, if there is none.
+    pub(super) level: Option<i32>,
 }

@@ -19,11 +19,10 @@ use bytes::Bytes;
 
 use self::partition::{Fate, Queue};
 use super::cluster::{Cluster, Led};
-use super::compression::Codec;
-use super::core::Terms;
 use super::errors::{self, DONE, Verdict, verdict};
 use super::messages::transaction::ProducerId;
 use super::messages::{Node, produce};
+use super::terms::{Packing, Terms};
 use crate::log::batch::split;
 use crate::log::{EffectId, LogEvent, OpenBatch, Outcome, PartitionId, TopicPartition, WriteError};
 use crate::time::Instant;
@@ -64,14 +63,6 @@ pub(super) struct As {
     pub(super) producer: ProducerId,
     pub(super) is_transactional: bool,
     pub(super) packing: Option<Packing>,
-}
-
-/// How batches are packed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Packing {
-    pub(super) codec: Codec,
-    /// The codec's own, if there is none.
-    pub(super) level: Option<i32>,
 }
 
 /// Everything that has been sent and not been acknowledged.

@@ -10,9 +10,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{As, Leaving, Packing};
+use super::{As, Leaving};
 use crate::kafka::native::compression::pack;
 use crate::kafka::native::errors::Verdict;
+use crate::kafka::native::terms::Packing;
 use crate::log::batch::{
     HEADER_BYTES, ProducerStamp, records_of, split, stamp_producer, thaw, with_records,
 };
