@@ -30,6 +30,8 @@
 #
 #   MILLSTREAM_CACHE          jars, logs and build output (default: ~/.cache/millstream)
 #   MILLSTREAM_STAGE_SECONDS  time limit of one stage (default: 2400)
+#   MILLSTREAM_DATA_PLANE     what reads and writes in the processes that stages `broker`, `network`
+#                             and `soak` start: native or librdkafka (default: native)
 #   MILLSTREAM_SEEDS          simulated runs of each pipeline in stage `sim` (default: 1700)
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail

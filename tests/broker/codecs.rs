@@ -1,7 +1,6 @@
 //! Is what one data plane packs and writes what the other reads?
 //!
-//! librdkafka stands for every other client: its bytes are those that the brokers and Java's clients
-//! agree on.
+//! librdkafka stands for every other client: its bytes are those that Java's clients agree with.
 
 use std::sync::Arc;
 

@@ -15,7 +15,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use millstream::log::GroupProtocol;
-use millstream::{App, AppState, Config, Guarantee, Materialized, StreamsBuilder, Topic, Topology};
+use millstream::{
+    App, AppState, Config, DataPlane, Guarantee, Materialized, StreamsBuilder, Topic, Topology,
+};
 use serde::{Deserialize, Serialize};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
@@ -136,12 +138,24 @@ impl Settings {
             .session_timeout(self.session_timeout)
             .heartbeat_interval(self.session_timeout / 10)
             .transaction_timeout(self.transaction_timeout)
-            .group_protocol(self.protocol);
+            .group_protocol(self.protocol)
+            .data_plane(data_plane());
         let builder = match &self.instance {
             Some(instance) => builder.instance_id(instance),
             None => builder,
         };
         builder.build().expect("valid settings")
+    }
+}
+
+/// What reads and writes: `MILLSTREAM_DATA_PLANE` says `native` or `librdkafka`. Default: whatever an
+/// application takes by itself.
+fn data_plane() -> DataPlane {
+    let Ok(name) = std::env::var("MILLSTREAM_DATA_PLANE") else { return DataPlane::default() };
+    match &*name {
+        "native" => DataPlane::Native,
+        "librdkafka" => DataPlane::Librdkafka,
+        other => panic!("there is no data plane `{other}`"),
     }
 }
 
