@@ -148,8 +148,8 @@ impl Settings {
     }
 }
 
-/// What reads and writes: `MILLSTREAM_DATA_PLANE` says `native` or `librdkafka`. Default: whatever an
-/// application takes by itself.
+/// What reads and writes: `MILLSTREAM_DATA_PLANE` says `native` or `librdkafka`. Default: whatever
+/// an application takes by itself.
 fn data_plane() -> DataPlane {
     let Ok(name) = std::env::var("MILLSTREAM_DATA_PLANE") else { return DataPlane::default() };
     match &*name {
