@@ -32,6 +32,8 @@ pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
 /// How often progress is looked at, and how often before there is any.
 const LOOK: Duration = Duration::from_millis(20);
 const FIRST_LOOK: Duration = Duration::from_millis(5);
+/// Between warm and end there is at least that much, or no figure.
+const MEASURED_LEAST: Duration = Duration::from_millis(250);
 /// After so long without any progress a run is given up.
 const STALLED: Duration = Duration::from_secs(120);
 const CLOSING: Duration = Duration::from_secs(60);
@@ -265,7 +267,7 @@ impl Bench<'_> {
             settings.set(format!("input-{place}"), topic);
         }
         settings.set("guarantee", workload.guarantee());
-        settings.set("commit-ms", workload.commit_ms);
+        settings.set("commit-ms", self.options.commit_ms(workload));
         settings.set("threads", self.options.threads());
         settings.set("store", side.store);
         settings.set("memory-bytes", MEMORY_BYTES);
@@ -295,7 +297,7 @@ impl Bench<'_> {
         let inputs = self.inputs(workload, application);
         let watch = Watch::new(&brokers, application, &inputs, &output, self.options.partitions);
         let mut progress = Progress::new(watch.input_records(), running.mark(0));
-        let settled = Duration::from_millis((10 * workload.commit_ms).max(3_000));
+        let settled = Duration::from_millis((10 * self.options.commit_ms(workload)).max(3_000));
         while !progress.is_over(settled) {
             running.check();
             assert!(
@@ -368,8 +370,8 @@ impl Progress {
         figures.insert("cold throughput", self.total as f64 / cold);
         let Some(warm) = self.warm else { return };
         let records = self.total - warm.committed;
-        // Where one commit covered all of it, nothing is left between the marks.
-        if records > 0 && self.end.at > warm.at {
+        // What was over within a few commits says nothing about a record.
+        if records > 0 && self.end.at.saturating_duration_since(warm.at) > MEASURED_LEAST {
             costs(&warm, &self.end, records as f64, figures);
         }
     }

@@ -138,7 +138,7 @@ impl Options {
 
     /// Records of a workload's largest input.
     pub(crate) fn records(&self, workload: &Workload) -> u64 {
-        let whole = self.records.unwrap_or(if self.is_smoke { 200_000 } else { 20_000_000 });
+        let whole = self.records.unwrap_or(if self.is_smoke { 500_000 } else { 20_000_000 });
         (whole / workload.records_divided_by).max(1_000)
     }
 
@@ -149,6 +149,11 @@ impl Options {
             _ => 6,
         };
         self.rounds.unwrap_or(usual)
+    }
+
+    /// A smoke run is over before a commit a second would be of use.
+    pub(crate) fn commit_ms(&self, workload: &Workload) -> u64 {
+        if self.is_smoke { workload.commit_ms.min(100) } else { workload.commit_ms }
     }
 
     /// How long a paced workload runs, after a fifth of it for warming up.

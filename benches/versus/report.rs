@@ -36,7 +36,7 @@ pub(crate) struct Line {
 pub(crate) fn write(options: &Options, host: &Host, compared: &[Compared]) {
     let lines: Vec<Line> = compared.iter().flat_map(lines_of).collect();
     fs::create_dir_all(&options.out).expect("the directory for results is writable");
-    let table = header(options, host, compared) + &table(&lines) + &outputs(compared);
+    let table = header(options, host, compared) + &table(&lines) + &outputs(options, compared);
     let files = [
         ("versus.md", table.clone()),
         ("versus.svg", chart::draw(&lines)),
@@ -186,27 +186,31 @@ fn table(lines: &[Line]) -> String {
     for line in lines {
         let _ = writeln!(
             text,
-            "| {} | {} | {}, {} | {} | {} | {:.2} | {:.2} .. {:.2} |",
+            "| {} | {} | {}, {} | {} | {} | {} | {} .. {} |",
             line.workload,
             line.against,
             line.measure.name,
             line.measure.unit,
             shown(line.ours),
             shown(line.theirs),
-            line.ratio,
-            line.interval.0,
-            line.interval.1
+            shown(line.ratio),
+            shown(line.interval.0),
+            shown(line.interval.1)
         );
     }
     text
 }
 
 fn shown(figure: f64) -> String {
-    if figure >= 1_000.0 { format!("{figure:.0}") } else { format!("{figure:.2}") }
+    match figure {
+        none if none.is_nan() => "-".to_owned(),
+        large if large >= 1_000.0 => format!("{large:.0}"),
+        _ => format!("{figure:.2}"),
+    }
 }
 
 /// What was asked of both sides and what they gave.
-fn outputs(compared: &[Compared]) -> String {
+fn outputs(options: &Options, compared: &[Compared]) -> String {
     let mut text = String::from(
         "\n| workload | group | guarantee | commit | cache | rounds | check | same | outputs |\n\
          |---|---|---|---:|---:|---:|---|---|---|\n",
@@ -226,7 +230,7 @@ fn outputs(compared: &[Compared]) -> String {
             workload.name,
             workload.group,
             workload.guarantee(),
-            workload.commit_ms,
+            options.commit_ms(workload),
             workload.cache_bytes >> 20,
             workload.check,
             if one.differences.is_empty() { "yes" } else { "NO" },
