@@ -176,9 +176,12 @@ impl Bench<'_> {
     /// records they hold is a part of the name; what is written while it runs is its own.
     fn inputs(&self, workload: &Workload, application: &str) -> Vec<String> {
         let records = self.options.records(workload);
-        let name = |input: &Input| match workload.pace.is_drained() {
-            true => format!("in-{}-{}", input.topic, input.count(records)),
-            false => format!("{application}-in-{}", input.topic),
+        let name = |input: &Input| {
+            if workload.pace.is_drained() {
+                format!("in-{}-{}", input.topic, input.count(records))
+            } else {
+                format!("{application}-in-{}", input.topic)
+            }
         };
         workload.inputs.iter().map(name).collect()
     }
