@@ -1,7 +1,7 @@
 //! How does millstream stand beside Kafka Streams 4.3.1? Both in one run, on one broker, over one
 //! input, with one check that they did the same work.
 //!
-//! `run.sh` beside this file is the way in. A *workload* is a small pipeline, written twice: here in
+//! `run.sh` beside this file is the way in. A *workload* is a small pipeline, written twice: in
 //! `workloads/`, and as a class in `java/`. A *side* is one of the two libraries with one kind of
 //! store. A *round* runs each side once, forwards in even rounds and backwards in odd ones, so that
 //! a machine that changes over time changes for all of them.
@@ -10,8 +10,8 @@
 //!
 //! - A side runs in a process of its own, alone beside the broker, and is measured from outside: by
 //!   `/proc`, by the offsets that it commits, and by what a reader sees of its output.
-//! - The input is written before anything is measured, once for all sides. Only `paced` writes while
-//!   a side runs, and its times are the intended ones.
+//! - The input is written before anything is measured, once for all sides. Only `paced` writes
+//!   while a side runs, and its times are the intended ones.
 //! - Figures count only if the results are the same; if not, the run fails and says so.
 
 #![expect(clippy::print_stdout, reason = "how far a long run has come is shown")]

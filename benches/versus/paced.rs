@@ -118,5 +118,7 @@ fn receive(
         }
     }
     measure::costs(&mark, &running.mark(0), latencies.len() as f64, figures);
+    // It is the plan's, not the side's.
+    figures.remove("throughput");
     latencies
 }

@@ -34,7 +34,8 @@ pub(crate) struct Workload {
     pub(crate) is_stateful: bool,
     pub(crate) is_exactly_once: bool,
     pub(crate) commit_ms: u64,
-    /// Zero: every update leaves. Else one per key and commit, as far as Kafka Streams' cache holds.
+    /// Zero: every update leaves. Else one per key and commit, as far as Kafka Streams' cache
+    /// holds.
     pub(crate) cache_bytes: u64,
     pub(crate) check: Check,
     /// Of the profile's records, for workloads that multiply them.
