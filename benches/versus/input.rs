@@ -24,6 +24,8 @@ pub(crate) enum Keys {
     Zipf(u64, f64),
     /// Each once, one after the other.
     Each(u64),
+    /// One of its own for each record.
+    New,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -124,7 +126,7 @@ impl Lines {
         let name = input.topic.bytes().fold(seed, |hash, byte| mix(hash ^ u64::from(byte)));
         let shares = match input.keys {
             Keys::Zipf(keys, exponent) => zipf_shares(keys, exponent),
-            Keys::Uniform(_) | Keys::Each(_) => Vec::new(),
+            _ => Vec::new(),
         };
         let (key, value) = (String::new(), Vec::new());
         Self { input: *input, random: Random::new(name), shares, key, value, timestamp: 0 }
@@ -133,7 +135,7 @@ impl Lines {
     pub(crate) fn advance(&mut self, number: u64) {
         let key = match self.input.keys {
             Keys::Uniform(keys) => self.random.below(keys),
-            Keys::Each(_) => number,
+            Keys::Each(_) | Keys::New => number,
             Keys::Zipf(..) => {
                 let share = self.random.share();
                 self.shares.partition_point(|&end| end < share) as u64

@@ -27,6 +27,7 @@ mod options;
 mod outcome;
 mod paced;
 mod report;
+mod restore;
 mod settings;
 mod side;
 mod statistics;

@@ -26,6 +26,7 @@ use crate::jvm;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::paced;
+use crate::restore;
 use crate::settings::Settings;
 use crate::side::Side;
 use crate::topics::{self, Watch};
@@ -35,11 +36,11 @@ use crate::workloads::{Pace, Workload};
 pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
 /// How often progress is looked at, and how often before there is any.
 const LOOK: Duration = Duration::from_millis(20);
-const FIRST_LOOK: Duration = Duration::from_millis(5);
+pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(5);
 /// Between warm and end there is at least that much, or no figure.
 const MEASURED_LEAST: Duration = Duration::from_millis(250);
 /// After so long without any progress a run is given up.
-const STALLED: Duration = Duration::from_secs(120);
+pub(crate) const STALLED: Duration = Duration::from_secs(120);
 const CLOSING: Duration = Duration::from_secs(60);
 
 /// A figure's name, what it means, and whether more of it is better.
@@ -58,10 +59,11 @@ const fn more(name: &'static str, unit: &'static str) -> Measure {
 }
 
 /// Every figure that a run can give, in the order of the table.
-pub(crate) const MEASURES: [Measure; 13] = [
+pub(crate) const MEASURES: [Measure; 16] = [
     less("cpu", "CPU-s per million records"),
     less("broker cpu", "CPU-s per million records"),
     less("system cpu", "CPU-s per million records, both"),
+    less("cold cpu", "CPU-s per million records from the start"),
     more("throughput", "records/s"),
     more("cold throughput", "records/s from the start"),
     less("first output", "ms from the start"),
@@ -70,6 +72,8 @@ pub(crate) const MEASURES: [Measure; 13] = [
     less("latency p99", "ms"),
     less("latency p99.9", "ms"),
     less("latency max", "ms"),
+    less("restored", "ms from the start to a result of each partition"),
+    less("restore cpu", "CPU-s until then"),
     less("idle memory", "MB"),
     less("idle cpu", "% of a core"),
 ];
@@ -124,6 +128,11 @@ impl Running {
     pub(crate) fn mark(&self, committed: i64) -> Mark {
         let (twin, broker) = (host::cpu_seconds(self.child.id()), host::cpu_seconds(self.broker));
         Mark { at: Instant::now(), twin, broker, committed }
+    }
+
+    /// Processor time so far, in seconds.
+    pub(crate) fn cpu_seconds(&self) -> f64 {
+        host::cpu_seconds(self.child.id())
     }
 
     /// Ends everything if the twin has ended.
@@ -194,6 +203,9 @@ impl Bench<'_> {
     fn create_topics(&self, workload: &Workload, application: &str) {
         let (brokers, partitions) = (self.broker.bootstrap(), self.options.partitions);
         topics::create(&brokers, &format!("{application}-out"), partitions);
+        if workload.pace == Pace::Restore {
+            topics::create(&brokers, &restore::wake_topic(application), partitions);
+        }
         if !workload.pace.is_drained() {
             let inputs = self.inputs(workload, application);
             inputs.iter().for_each(|input| topics::create(&brokers, input, partitions));
@@ -212,6 +224,14 @@ impl Bench<'_> {
         let outcome = match workload.pace {
             Pace::Drain | Pace::Start => {
                 self.drain(workload, &application, &mut running, &mut figures);
+                None
+            }
+            Pace::Restore => {
+                self.drain(workload, &application, &mut running, &mut BTreeMap::new());
+                running.stop();
+                restore::lose_state(self, &application);
+                running = self.start(workload, side, &application);
+                restore::await_results(self, &application, &mut running, &mut figures);
                 None
             }
             Pace::Rate(rate) => {
@@ -273,6 +293,7 @@ impl Bench<'_> {
         for (place, topic) in self.inputs(workload, application).into_iter().enumerate() {
             settings.set(format!("input-{place}"), topic);
         }
+        settings.set("wake", restore::wake_topic(application));
         settings.set("guarantee", workload.guarantee());
         settings.set("commit-ms", self.options.commit_ms(workload));
         settings.set("threads", self.options.threads());
@@ -375,6 +396,7 @@ impl Progress {
         figures.insert("first output", (first - begun).as_secs_f64() * 1e3);
         let cold = (self.end.at - begun).as_secs_f64();
         figures.insert("cold throughput", self.total as f64 / cold);
+        figures.insert("cold cpu", self.end.twin / self.total as f64 * 1e6);
         let Some(warm) = self.warm else { return };
         let records = self.total - warm.committed;
         // What was over within a few commits says nothing about a record.

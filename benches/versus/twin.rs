@@ -19,16 +19,15 @@ pub(crate) fn run(arguments: &[String]) -> ExitCode {
     (workload.build)(&builder, &settings);
     let topology = builder.build().expect("the topology is sound");
     let app = App::builder(&topology, config(&settings)).start().expect("the application starts");
-    let app = std::sync::Arc::new(app);
-    let running = std::sync::Arc::clone(&app);
-    std::thread::spawn(move || {
+    let input = std::thread::spawn(|| {
         // What is written here has no meaning; its end does.
         let _ = std::io::stdin().read_to_end(&mut Vec::new());
-        drop(running.begin_close());
     });
-    while !app.state().is_terminal() {
-        std::thread::sleep(Duration::from_millis(50));
+    while !input.is_finished() && !app.state().is_terminal() {
+        std::thread::sleep(Duration::from_millis(20));
     }
+    // It also waits for the threads: RocksDB must be closed before the process ends.
+    app.close(Duration::from_secs(60));
     app.error().map_or(ExitCode::SUCCESS, |error| {
         println!("{error:?}");
         ExitCode::FAILURE

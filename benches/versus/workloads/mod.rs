@@ -6,6 +6,7 @@
 mod counts;
 mod joins;
 mod latency;
+mod restore;
 mod stateless;
 mod windows;
 mod words;
@@ -49,6 +50,8 @@ pub(crate) enum Pace {
     Drain,
     /// A few are there, and only the start matters.
     Start,
+    /// All are there before the start; then the state is lost, and what is measured is its return.
+    Restore,
     /// So many a second while it runs.
     Rate(u64),
     /// None.
@@ -58,12 +61,12 @@ pub(crate) enum Pace {
 impl Pace {
     /// Whether there is an input that all sides drain.
     pub(crate) fn is_drained(self) -> bool {
-        matches!(self, Self::Drain | Self::Start)
+        matches!(self, Self::Drain | Self::Start | Self::Restore)
     }
 
     /// Whether latency counts, not throughput.
     pub(crate) fn is_paced(self) -> bool {
-        !matches!(self, Self::Drain)
+        !matches!(self, Self::Drain | Self::Restore)
     }
 }
 
@@ -100,8 +103,15 @@ impl Workload {
 
 /// Every workload.
 pub(crate) fn all() -> impl Iterator<Item = &'static Workload> {
-    let files: [&[Workload]; 6] =
-        [stateless::ALL, counts::ALL, words::ALL, windows::ALL, joins::ALL, latency::ALL];
+    let files: [&[Workload]; 7] = [
+        stateless::ALL,
+        counts::ALL,
+        words::ALL,
+        windows::ALL,
+        joins::ALL,
+        latency::ALL,
+        restore::ALL,
+    ];
     files.into_iter().flatten()
 }
 
