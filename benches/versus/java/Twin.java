@@ -1,5 +1,6 @@
 import java.time.Duration;
 import java.util.Properties;
+import org.apache.kafka.streams.CloseOptions;
 import org.apache.kafka.streams.KafkaStreams;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.StreamsConfig;
@@ -30,7 +31,12 @@ public final class Twin {
         while (System.in.read() >= 0) {
             // What is written here has no meaning; its end does.
         }
-        Runtime.getRuntime().halt(streams.close(Duration.ofSeconds(60)) ? 0 : 2);
+        // As on our side: who stays in the group makes the next start wait for the session's end.
+        final CloseOptions leaving =
+                CloseOptions.timeout(Duration.ofSeconds(60))
+                        .withGroupMembershipOperation(
+                                CloseOptions.GroupMembershipOperation.LEAVE_GROUP);
+        Runtime.getRuntime().halt(streams.close(leaving) ? 0 : 2);
     }
 
     private static Properties properties(final Settings settings) {
