@@ -368,7 +368,8 @@ stage_package() {
   for wanted in Cargo.toml LICENSE README.md CHANGELOG.md src/lib.rs; do
     grep -qx "$wanted" <<<"$list" || complain "the package lacks $wanted"
   done
-  for unwanted in .ci/ tests/broker/ tests/conformance/ tests/fuzz/ target/ .git/; do
+  for unwanted in .ci/ benches/versus/ tests/broker/ tests/conformance/ tests/fuzz/ target/ .git/
+  do
     if grep "^$unwanted" <<<"$list"; then complain "the package should not hold $unwanted"; fi
   done
   diff <(git ls-files src) <(grep '^src/' <<<"$list" | sort) ||

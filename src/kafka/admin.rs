@@ -2,7 +2,7 @@
 //!
 //! Every call blocks until the cluster has answered, up to a timeout.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -22,6 +22,9 @@ use crate::log::{
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often it is looked at whether a cluster that does not answer refuses to.
 const REACH_SLICE: Duration = Duration::from_millis(200);
+/// How long the leaders of partitions may take to answer. A question to a broker that has died
+/// stays with the library for that long, though another leads in its place by then.
+const LEADERS_TIMEOUT: Duration = Duration::from_secs(3);
 /// How often the cluster is asked whether a new topic can be used.
 const POLLS_OF_NEW_TOPIC: u32 = 300;
 /// Time between two such questions.
@@ -121,21 +124,42 @@ impl KafkaAdmin {
         Ok(by_partition)
     }
 
-    /// As `list`, tried again while a topic that has just been created has no leader yet.
+    /// As `list`, tried again while a topic that has just been created, or has lost its leader, has
+    /// none yet.
     fn list_patiently(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
-        const ATTEMPTS: u32 = 50;
+        const PATIENCE: u32 = 50;
+        /// What an attempt costs that waits for a leader in vain.
+        const LATE: u32 = 10;
         let pause = Signal::default();
-        for _ in 1..ATTEMPTS {
-            match self.list(wanted) {
-                Err(LogError::Unavailable(_)) => pause.wait(Duration::from_millis(100)),
-                answer => return answer,
+        let mut left = PATIENCE;
+        loop {
+            let fault = match self.list(wanted) {
+                Ok(answer) => return Ok(answer),
+                Err(fault) => fault,
+            };
+            let is_late = fault.code == code!(RD_KAFKA_RESP_ERR__TIMED_OUT);
+            left = left.saturating_sub(if is_late { LATE } else { 1 });
+            let error = log_error(fault);
+            if !matches!(error, LogError::Unavailable(_)) {
+                return Err(error);
             }
+            if left == 0 {
+                self.check_existence(wanted.iter().map(|(name, _)| name))?;
+                return Err(error);
+            }
+            pause.wait(Duration::from_millis(100));
         }
-        let answer = self.list(wanted);
-        if matches!(answer, Err(LogError::Unavailable(_))) {
-            self.check_existence(wanted.iter().map(|(name, _)| name))?;
-        }
-        answer
+    }
+
+    /// Asks who leads these partitions now: the library asks whom it last knew.
+    fn ask_leaders<'a>(
+        &self,
+        names: impl Iterator<Item = &'a TopicPartition>,
+    ) -> Result<(), Fault> {
+        let topics: BTreeSet<&str> = names.map(|name| &*name.topic).collect();
+        topics
+            .into_iter()
+            .try_for_each(|topic| self.handle.partition_count(topic, TIMEOUT).map(drop))
     }
 
     /// An error that names the first of these partitions which does not exist.
@@ -153,19 +177,24 @@ impl KafkaAdmin {
     }
 
     /// Asks for offsets, in the order of the questions.
-    fn list(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, LogError> {
+    fn list(&self, wanted: &[(TopicPartition, i64)]) -> Result<Vec<i64>, Fault> {
         if wanted.is_empty() {
             return Ok(Vec::new());
         }
+        self.ask_leaders(wanted.iter().map(|(name, _)| name))?;
         let mut list = PartitionList::new();
         wanted.iter().for_each(|(name, spec)| list.add_at(name, *spec, ""));
-        let answers = self.handle.list_offsets(&list, TIMEOUT).map_err(log_error)?;
-        let answers = Self::by_partition(answers)?;
-        let offset = |(name, _): &(TopicPartition, i64)| {
-            let missing = || LogError::Unavailable(format!("no offset was told for {name}"));
-            answers.get(name).map(|entry| entry.offset).ok_or_else(missing)
-        };
-        wanted.iter().map(offset).collect()
+        let entries = self.handle.list_offsets(&list, LEADERS_TIMEOUT)?;
+        if let Some(entry) = entries.iter().find(|entry| entry.code != 0) {
+            let mut fault = Fault::of(entry.code);
+            fault.text = format!("{}: {}", entry.partition, fault.text);
+            return Err(fault);
+        }
+        let told: HashMap<_, _> =
+            entries.into_iter().map(|entry| (entry.partition, entry.offset)).collect();
+        let missing = Fault::of(code!(RD_KAFKA_RESP_ERR__TIMED_OUT));
+        let offset = |(name, _): &(TopicPartition, i64)| told.get(name).copied();
+        wanted.iter().map(|question| offset(question).ok_or_else(|| missing.clone())).collect()
     }
 }
 
@@ -287,9 +316,11 @@ impl Admin for KafkaAdmin {
         for (partition, offset) in before {
             list.add_at(&self.partitions.name(*partition), *offset, "");
         }
-        let answers = self.handle.delete_records(&list, TIMEOUT).map_err(log_error);
+        let names: Vec<_> = before.iter().map(|(id, _)| self.partitions.name(*id)).collect();
+        let asked = self.ask_leaders(names.iter());
+        let answers = asked.and_then(|()| self.handle.delete_records(&list, TIMEOUT));
+        let answers = answers.map_err(log_error);
         if matches!(answers, Err(LogError::Unavailable(_))) {
-            let names: Vec<_> = before.iter().map(|(id, _)| self.partitions.name(*id)).collect();
             self.check_existence(names.iter())?;
         }
         let answers = answers?;
@@ -337,7 +368,7 @@ impl KafkaAdmin {
     ) -> Result<(), LogError> {
         for ((name, _), offset) in wanted.iter().zip(found) {
             if *offset == NONE {
-                *offset = self.list(&[(name.clone(), LATEST)])?[0];
+                *offset = self.list_patiently(&[(name.clone(), LATEST)])?[0];
             }
         }
         Ok(())

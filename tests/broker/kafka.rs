@@ -50,6 +50,9 @@ pub(crate) struct Broker {
     /// Its jars.
     lib: PathBuf,
     cluster_id: String,
+    node: Node,
+    /// The others of its cluster.
+    companions: Vec<Broker>,
     ports: Ports,
     doors: Doors,
     /// Of the doors.
@@ -57,6 +60,16 @@ pub(crate) struct Broker {
     /// `None` after [`Broker::kill_9`].
     java: Option<Child>,
     guard: Guard,
+}
+
+/// Which of a cluster's brokers one is.
+#[derive(Debug, Clone)]
+struct Node {
+    id: u32,
+    /// Where all of them vote, in Kafka's own form.
+    voters: String,
+    /// How many there are.
+    count: u32,
 }
 
 /// Below the range from which Linux takes the ports of outgoing connections, so that a broker that
@@ -134,6 +147,36 @@ impl Broker {
         format!("127.0.0.1:{}", self.ports_of_doors[0])
     }
 
+    /// Starts three brokers that are one cluster: every record is on each of them, and two suffice.
+    pub(crate) fn start_three() -> Self {
+        let lib = kafka_jars();
+        let mut all: Vec<Self> = (1..=3).map(|_| Self::prepared(&lib, &Doors::None)).collect();
+        let place =
+            |(at, each): (usize, &Self)| format!("{}@127.0.0.1:{}", at + 1, each.ports.controller);
+        let voters: Vec<String> = all.iter().enumerate().map(place).collect();
+        let cluster_id = all[0].cluster_id.clone();
+        for (id, broker) in (1..).zip(&mut all) {
+            broker.node = Node { id, voters: voters.join(","), count: 3 };
+            broker.cluster_id.clone_from(&cluster_id);
+            broker.format().unwrap_or_else(|said| panic!("{said}"));
+            broker.launch();
+        }
+        for broker in &mut all {
+            broker.await_ready().unwrap_or_else(|log| panic!("Kafka did not start:\n{log}"));
+        }
+        let mut first = all.remove(0);
+        first.companions = all;
+        first
+    }
+
+    /// A broker of the cluster; 0 is the one that was started.
+    pub(crate) fn of_cluster(&mut self, number: usize) -> &mut Self {
+        match number {
+            0 => self,
+            other => &mut self.companions[other - 1],
+        }
+    }
+
     fn start_with(doors: &Doors) -> Self {
         Self::start_from(&kafka_jars(), doors)
     }
@@ -159,7 +202,9 @@ impl Broker {
 
     /// What a client is given as `bootstrap.servers`.
     pub(crate) fn bootstrap(&self) -> String {
-        format!("127.0.0.1:{}", self.ports.client)
+        let all = [self].into_iter().chain(&self.companions);
+        let all = all.map(|broker| format!("127.0.0.1:{}", broker.ports.client));
+        all.collect::<Vec<_>>().join(",")
     }
 
     /// Creates a topic that only this test uses; `settings` are Kafka's topic settings.
@@ -168,7 +213,8 @@ impl Broker {
             .set("bootstrap.servers", self.bootstrap())
             .create()
             .expect("these settings make a client");
-        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        let copies = i32::try_from(self.node.count).expect("a few");
+        let topic = NewTopic::new(name, partitions, TopicReplication::Fixed(copies));
         let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
         let options = AdminOptions::new().operation_timeout(Some(Duration::from_secs(30)));
         let results =
@@ -228,14 +274,27 @@ impl Broker {
     }
 
     fn try_start(lib: &Path, doors: &Doors) -> Result<Self, String> {
+        let mut broker = Self::prepared(lib, doors);
+        broker.format()?;
+        broker.launch();
+        broker.await_ready()?;
+        Ok(broker)
+    }
+
+    /// A broker with a directory and ports of its own, which does not run.
+    fn prepared(lib: &Path, doors: &Doors) -> Self {
         let number = STARTED.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let directory = std::env::temp_dir().join(format!("millstream-broker-{process}-{number}"));
         fs::create_dir_all(&directory).expect("the directory for temporary files is writable");
-        let mut broker = Self {
+        let ports = Ports::free(number);
+        let voters = format!("1@127.0.0.1:{}", ports.controller);
+        Self {
             // 22 characters of base64 that decode to 16 bytes, which is what Kafka asks for.
             cluster_id: format!("ms{process:012}{number:07}A"),
-            ports: Ports::free(number),
+            node: Node { id: 1, voters, count: 1 },
+            companions: Vec::new(),
+            ports,
             doors: doors.clone(),
             ports_of_doors: (1..=doors.count())
                 .map(|door| Ports::free(number + 600 * door).client)
@@ -244,16 +303,12 @@ impl Broker {
             guard: Guard::over(&directory),
             lib: lib.to_owned(),
             directory,
-        };
-        broker.format()?;
-        broker.launch();
-        broker.await_ready()?;
-        Ok(broker)
+        }
     }
 
     /// Writes the properties and makes the data directory one that Kafka accepts.
     fn format(&self) -> Result<(), String> {
-        let mut properties = server_properties(self.ports, &self.directory.join("data"));
+        let mut properties = server_properties(&self.node, &self.directory.join("data"));
         properties.push_str(&self.properties_of_doors());
         fs::write(self.properties(), properties).expect("the broker's directory is writable");
         let output = java(&self.lib, "128m")
@@ -334,7 +389,7 @@ listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT{protocol
     fn is_seen_by(&self, client: &BaseConsumer) -> bool {
         let patience = Duration::from_secs(1);
         let Ok(metadata) = client.fetch_metadata(None, patience) else { return false };
-        metadata.brokers().len() == 1
+        metadata.brokers().len() == self.node.count as usize
             && client.client().fetch_cluster_id(patience).as_ref() == Some(&self.cluster_id)
     }
 
@@ -461,21 +516,24 @@ fn jars_of(release: &str) -> PathBuf {
     lib
 }
 
-fn server_properties(ports: Ports, data: &Path) -> String {
-    let controller = ports.controller;
+fn server_properties(node: &Node, data: &Path) -> String {
+    let Node { id, voters, count } = node;
+    let enough = count / 2 + 1;
     let data = data.display();
     format!(
         "process.roles=broker,controller
-node.id=1
-controller.quorum.voters=1@127.0.0.1:{controller}
+node.id={id}
+controller.quorum.voters={voters}
 controller.listener.names=CONTROLLER
 log.dirs={data}
 auto.create.topics.enable=false
-# One broker carries every replica, and small internal topics load quickly.
-offsets.topic.replication.factor=1
+# Every broker carries every partition, and small internal topics load quickly.
+default.replication.factor={count}
+min.insync.replicas={enough}
+offsets.topic.replication.factor={count}
 offsets.topic.num.partitions=4
-transaction.state.log.replication.factor=1
-transaction.state.log.min.isr=1
+transaction.state.log.replication.factor={count}
+transaction.state.log.min.isr={enough}
 transaction.state.log.num.partitions=4
 # A dead member is noticed in a second.
 group.initial.rebalance.delay.ms=0

@@ -50,6 +50,36 @@ fn at_least_once_a_killed_broker_loses_nothing() {
     kill_broker("broker-alo", AtLeastOnce);
 }
 
+/// Kills the brokers of a cluster one after the other, so that every partition, every coordinator
+/// and the controller move. Nothing has to start again: each record is on the two that stay.
+fn kill_one_of_three(name: &str, guarantee: Guarantee) {
+    let _alone = alone();
+    let mut world = World::at(Some(Broker::start_three()), name, guarantee, CooperativeSticky);
+    for (process, machine) in ALL.into_iter().zip(["1", "2", "3"]) {
+        world.start(process, machine);
+    }
+    world.await_run_by(&ALL);
+    for number in 0..3 {
+        world.kill_broker_of_cluster(number);
+        world.await_run_by(&ALL);
+        world.restart_broker_of_cluster(number);
+        world.await_run_by(&ALL);
+    }
+    world.finish();
+}
+
+#[test]
+#[ignore = "it takes three brokers: `tests/run.sh network`"]
+fn brokers_that_die_one_after_the_other_double_nothing() {
+    kill_one_of_three("three-eos", ExactlyOnce);
+}
+
+#[test]
+#[ignore = "it takes three brokers: `tests/run.sh network`"]
+fn at_least_once_brokers_that_die_one_after_the_other_lose_nothing() {
+    kill_one_of_three("three-alo", AtLeastOnce);
+}
+
 /// Three processes that share evenly, one of them behind a proxy, and from where on.
 fn one_behind_proxy(name: &str, guarantee: Guarantee) -> (World, Proxy, usize) {
     let mut proxy = Proxy::new();

@@ -193,10 +193,24 @@ impl World {
         gone
     }
 
+    /// Kills one broker of a cluster; the others go on.
+    pub(crate) fn kill_broker_of_cluster(&mut self, number: usize) {
+        self.own_cluster().of_cluster(number).kill_9();
+    }
+
+    /// Starts a broker of a cluster again.
+    pub(crate) fn restart_broker_of_cluster(&mut self, number: usize) {
+        self.own_cluster().of_cluster(number).restart();
+    }
+
+    fn own_cluster(&mut self) -> &mut Broker {
+        self.own_broker.as_mut().expect("others need the one that is shared")
+    }
+
     /// Kills the broker, and starts it again, which takes every task away. What its tasks need to
     /// recover counts from when it is back.
     pub(crate) fn restart_broker(&mut self) -> Gone {
-        let broker = self.own_broker.as_mut().expect("others need the one that is shared");
+        let broker = self.own_cluster();
         broker.kill_9();
         broker.restart();
         self.gone_where("the broker", |_| true)

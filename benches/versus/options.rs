@@ -1,0 +1,197 @@
+//! What is run, how much of it, and where does the result go? The command line.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::side::{self, Side};
+use crate::workloads::{self, Pace, Workload};
+
+pub(crate) const USAGE: &str = "usage: benches/versus/run.sh [OPTION ...] [WORKLOAD ...]
+
+  WORKLOAD            a name such as count-5k, or a group such as W2; default: all
+  --list              shows the workloads
+  --profile NAME      smoke (small, two rounds) or full (default)
+  --records N         records of a workload's input, instead of the profile's
+  --rounds N          how often each side runs, instead of the profile's
+  --sides A,B         of millstream, streams-rocksdb, streams-memory, millstream-memory
+  --layout NAME       free (default) or pinned: broker on core 0, twin on core 1
+  --threads N         workers of millstream and stream threads of Kafka Streams (default: cores,
+                      or 1 if pinned)
+  --heap-mb N         heap of the twin's JVM (default: 1024)
+  --partitions N      of every topic (default: 8)
+  --seed N            of the input (default: 1)
+  --ours NAME=VALUE   a client property for millstream, such as linger.ms=5
+  --theirs NAME=VALUE a setting for Kafka Streams
+  --out DIR           where the table, the chart and the raw figures go (default: target/versus)";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Layout {
+    Free,
+    Pinned,
+}
+
+impl Layout {
+    /// A command that runs on this core, or on any.
+    pub(crate) fn command(self, core: u32, program: impl AsRef<std::ffi::OsStr>) -> Command {
+        if self == Self::Free {
+            return Command::new(program);
+        }
+        let mut command = Command::new("taskset");
+        command.args(["-c", &core.to_string()]).arg(program);
+        command
+    }
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    workloads: Vec<String>,
+    pub(crate) is_smoke: bool,
+    records: Option<u64>,
+    rounds: Option<usize>,
+    sides: Vec<Side>,
+    pub(crate) layout: Layout,
+    threads: Option<usize>,
+    pub(crate) heap_mb: u64,
+    pub(crate) partitions: i32,
+    pub(crate) seed: u64,
+    pub(crate) ours: Vec<String>,
+    pub(crate) theirs: Vec<String>,
+    pub(crate) out: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            workloads: Vec::new(),
+            is_smoke: false,
+            records: None,
+            rounds: None,
+            sides: Vec::new(),
+            layout: Layout::Free,
+            threads: None,
+            heap_mb: 1024,
+            partitions: 8,
+            seed: 1,
+            ours: Vec::new(),
+            theirs: Vec::new(),
+            // The target directory is two above the one for temporary files of cargo's.
+            out: Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("versus"),
+        }
+    }
+}
+
+impl Options {
+    pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
+        let mut options = Self::default();
+        let mut words = arguments.iter();
+        while let Some(word) = words.next() {
+            match word.as_str() {
+                "--list" => return Err(workloads::list()),
+                "--help" => return Err(USAGE.to_owned()),
+                name if name.starts_with("--") => {
+                    let value = words.next().ok_or(USAGE)?;
+                    options.set(name, value)?;
+                }
+                _ => options.workloads.push(word.clone()),
+            }
+        }
+        if options.chosen().is_empty() {
+            return Err(format!("there is no such workload\n{}", workloads::list()));
+        }
+        Ok(options)
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Result<(), String> {
+        match name {
+            "--profile" => {
+                self.is_smoke = one_of(value, &[("smoke", true), ("full", false)])?;
+            }
+            "--records" => self.records = Some(number(value)?),
+            "--rounds" => self.rounds = Some(number(value)?),
+            "--sides" => self.sides = sides(value)?,
+            "--layout" => {
+                self.layout = one_of(value, &[("free", Layout::Free), ("pinned", Layout::Pinned)])?;
+            }
+            "--threads" => self.threads = Some(number(value)?),
+            "--heap-mb" => self.heap_mb = number(value)?,
+            "--partitions" => self.partitions = number(value)?,
+            "--seed" => self.seed = number(value)?,
+            "--ours" => self.ours.push(value.to_owned()),
+            "--theirs" => self.theirs.push(value.to_owned()),
+            "--out" => self.out = PathBuf::from(value),
+            _ => return Err(format!("no option `{name}`\n{USAGE}")),
+        }
+        Ok(())
+    }
+
+    pub(crate) fn chosen(&self) -> Vec<&'static Workload> {
+        let is_chosen = |one: &&Workload| {
+            let mut names = self.workloads.iter();
+            self.workloads.is_empty() || names.any(|name| name == one.name || name == one.group)
+        };
+        workloads::all().filter(is_chosen).collect()
+    }
+
+    pub(crate) fn sides_of(&self, workload: &Workload) -> Vec<Side> {
+        if self.sides.is_empty() { side::usual(workload.is_stateful) } else { self.sides.clone() }
+    }
+
+    /// Records of a workload's largest input.
+    pub(crate) fn records(&self, workload: &Workload) -> u64 {
+        let whole = self.records.unwrap_or(if self.is_smoke { 500_000 } else { 20_000_000 });
+        (whole / workload.records_divided_by).max(1_000)
+    }
+
+    pub(crate) fn rounds(&self, workload: &Workload) -> usize {
+        let usual = match workload.pace {
+            _ if self.is_smoke => 2,
+            Pace::Start => 20,
+            _ => 6,
+        };
+        self.rounds.unwrap_or(usual)
+    }
+
+    /// A smoke run is over before a commit a second would be of use.
+    pub(crate) fn commit_ms(&self, workload: &Workload) -> u64 {
+        if self.is_smoke { workload.commit_ms.min(100) } else { workload.commit_ms }
+    }
+
+    /// How long a paced workload runs, after a fifth of it for warming up.
+    pub(crate) fn paced_seconds(&self) -> u64 {
+        if self.is_smoke { 8 } else { 180 }
+    }
+
+    pub(crate) fn threads(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let usual = || if self.layout == Layout::Pinned { 1 } else { cores() };
+        self.threads.unwrap_or_else(usual)
+    }
+
+    /// Refuses to begin what would fill the disk.
+    pub(crate) fn check_space(&self, directory: &Path) {
+        const SPARE: u64 = 2 << 30;
+        // Per record of input 150 bytes; output and changelogs of one run are no larger.
+        let inputs = workloads::inputs(&self.chosen());
+        let records: u64 = inputs.iter().map(|(_, workload)| self.records(workload)).sum();
+        let largest = self.chosen().iter().map(|one| self.records(one)).max().unwrap_or_default();
+        let needed = 150 * (records + 4 * largest) + SPARE;
+        let free = crate::host::free_bytes(directory);
+        let place = directory.display();
+        assert!(free > needed, "{place} has {free} bytes free, {needed} are needed");
+    }
+}
+
+fn number<T: std::str::FromStr>(value: &str) -> Result<T, String> {
+    value.parse().map_err(|_| format!("`{value}` is not a number"))
+}
+
+fn one_of<T: Copy>(value: &str, known: &[(&str, T)]) -> Result<T, String> {
+    let found = known.iter().find(|(name, _)| *name == value);
+    found.map(|(_, meaning)| *meaning).ok_or_else(|| format!("`{value}` is none of the choices"))
+}
+
+fn sides(value: &str) -> Result<Vec<Side>, String> {
+    let side = |name: &str| side::ALL.into_iter().find(|side| side.name == name);
+    let found: Option<Vec<Side>> = value.split(',').map(side).collect();
+    found.ok_or_else(|| format!("`{value}` names a side that is not there"))
+}
