@@ -75,6 +75,10 @@ pub(super) struct Host {
     due: Option<Instant>,
     /// When its owner lets it turn again.
     pub(super) again_at: Option<Instant>,
+    /// When its owner has something to do.
+    pub(super) acts_at: Option<Instant>,
+    /// When anything happens next.
+    pub(super) next_at: Option<Instant>,
     pub(super) violations: Vec<String>,
     pub(super) turns: u64,
 }
@@ -91,6 +95,8 @@ impl Host {
             idle: (0, 0),
             due: None,
             again_at: None,
+            acts_at: None,
+            next_at: Some(Instant::default()),
             violations: Vec::new(),
             turns: 0,
         }
@@ -100,7 +106,7 @@ impl Host {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let wires = self.wires.values().filter_map(Wire::deadline);
         let ghosts = self.ghosts.iter().map(|(at, ..)| *at);
-        wires.chain(ghosts).chain(self.again_at).chain(self.core.deadline(now)).min()
+        wires.chain(ghosts).chain(self.again_at).chain(self.acts_at).chain(self.core.deadline(now)).min()
     }
 
     /// Carries what has arrived by now, lets the client do what it can, and tells what happened.

@@ -41,7 +41,7 @@ use crate::time::Instant;
 
 const GROUP: &str = "group";
 /// When everything is well again.
-const CALM_AT: Duration = Duration::from_secs(12);
+const CALM_AT: Duration = Duration::from_secs(5);
 /// How long it may take from then on.
 const PATIENCE: Duration = Duration::from_secs(90);
 /// Violations of one seed that are shown.
@@ -106,7 +106,7 @@ impl World {
             now: Instant::default(),
             cluster,
             hosts: Vec::new(),
-            change_at: Instant::from_origin(random.millis(0, 2000)),
+            change_at: Instant::from_origin(random.millis(0, 1000)),
             random,
             down: None,
             trace: Vec::new(),
@@ -151,24 +151,21 @@ impl World {
     }
 
     fn deadline(&self) -> Instant {
-        let hosts = self.hosts.iter().flat_map(|(host, player)| {
-            [host.deadline(self.now), player.deadline(self.now)].into_iter().flatten()
-        });
+        let hosts = self.hosts.iter().filter_map(|(host, _)| host.next_at);
         let change = (!self.cluster.is_calm).then_some(self.change_at);
         let next = hosts.chain(self.cluster.deadline()).chain(change).min();
-        next.unwrap_or(self.now + Duration::from_secs(1)).max(self.now)
+        next.unwrap_or(self.now).max(self.now)
     }
 
     /// Lets everybody do what can be done.
-    fn turn(&mut self, before: Instant) {
+    fn turn(&mut self) {
         let is_changed = self.change();
         self.cluster.tick(self.now);
         for (at, (host, player)) in self.hosts.iter_mut().enumerate() {
-            let acts = player.deadline(before).is_some_and(|due| due <= self.now);
-            let is_due = host.deadline(before).is_some_and(|due| due <= self.now);
-            if !is_changed && !acts && !is_due {
+            if !is_changed && host.next_at.is_some_and(|due| due > self.now) {
                 continue;
             }
+            let acts = host.acts_at.is_some_and(|due| due <= self.now);
             let events = host.turn(&mut self.cluster, self.now);
             if !events.is_empty() {
                 self.trace.push((self.now, at * 1000 + events.len()));
@@ -176,6 +173,8 @@ impl World {
             // What follows from it leaves with the next turn, which comes at once.
             host.again_at = (acts || !events.is_empty()).then_some(self.now + AGAIN);
             player.play(host, &self.cluster, events, self.now);
+            host.acts_at = player.deadline(self.now);
+            host.next_at = host.deadline(self.now);
         }
     }
 
@@ -189,7 +188,7 @@ impl World {
         if self.cluster.is_calm || self.now < self.change_at {
             return false;
         }
-        self.change_at = self.now + self.random.millis(50, 1500);
+        self.change_at = self.now + self.random.millis(50, 900);
         if self.down.is_some() {
             self.come_back();
         } else if self.random.one_in(3) {
@@ -224,8 +223,8 @@ impl World {
                 self.cluster.violations.push(format!("time stands still at {next:?}"));
                 break;
             }
-            let before = std::mem::replace(&mut self.now, next);
-            self.turn(before);
+            self.now = next;
+            self.turn();
             is_over = self.now > Instant::from_origin(CALM_AT + PATIENCE)
                 || self.hosts.iter().any(|(host, _)| !host.violations.is_empty())
                 || (self.cluster.is_calm && self.hosts.iter().all(|(_, player)| player.is_done(&self.cluster)));
