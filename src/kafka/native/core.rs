@@ -317,7 +317,8 @@ impl Core {
 
     /// When a turn is due, if nothing happens before.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let links = self.links.values().filter_map(|link| link.deadline(now)).min();
+        let links = self.links.values().filter_map(|link| link.deadline(now));
+        let links = links.filter(|deadline| *deadline > now).min();
         [
             links,
             self.cluster.deadline(),
@@ -327,6 +328,8 @@ impl Core {
         ]
         .into_iter()
         .flatten()
+        // What is due and has not been done waits for a connection, not for the clock.
+        .filter(|deadline| *deadline > now)
         .min()
     }
 }

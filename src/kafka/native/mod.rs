@@ -19,6 +19,8 @@ mod reader;
 mod sasl;
 mod secret;
 mod settings;
+#[cfg(test)]
+mod simulated;
 mod stream;
 mod terms;
 mod tls;

@@ -6,6 +6,8 @@
 //!   are numbered as they leave, and the broker refuses what is out of turn or there already.
 //! - A batch that comes back is sent again before any that comes behind it, and not before
 //!   everything that was under way has come back.
+//! - A refusal counts for nothing once an attempt was not answered: the batch may be there, so its
+//!   end is unknown, and its number is not given to another.
 //! - A send ends once, when all its batches have; its outcome is the worst of theirs.
 
 mod partition;
@@ -181,9 +183,9 @@ impl Writer {
     fn refuse(&mut self, partition: PartitionId, why: &str, events: &mut Vec<LogEvent>) {
         let Some(queue) = self.queues.get_mut(&partition) else { return };
         let text = format!("{}: {why}", queue.name());
-        for effect in queue.drop_waiting() {
+        for dropped in queue.drop_waiting() {
             let outcome = Outcome::Failed(WriteError::Fatal(text.clone()));
-            self.batch_ended(effect, None, Some(outcome), events);
+            self.dropped(dropped, outcome, events);
         }
     }
 
@@ -191,9 +193,21 @@ impl Writer {
     pub(super) fn unanswered(&mut self, ticket: &Ticket, now: Instant) {
         for (partition, number) in &ticket.0 {
             if let Some(queue) = self.queues.get_mut(partition) {
+                queue.doubt(*number);
                 queue.came_back(*number, now);
             }
         }
+    }
+
+    /// A batch that was not under way is given up.
+    fn dropped(
+        &mut self,
+        (effect, is_doubtful): (EffectId, bool),
+        outcome: Outcome,
+        events: &mut Vec<LogEvent>,
+    ) {
+        let outcome = if is_doubtful { Outcome::Unknown } else { outcome };
+        self.batch_ended(effect, None, Some(outcome), events);
     }
 
     /// Takes what became of a request's batches. The partitions whose leaders are to be asked for
@@ -214,6 +228,7 @@ impl Writer {
                 .find(|answer| answer.partition == name.partition && *answer.topic == *name.topic);
             let Some(answer) = answer else {
                 // A broker that says nothing of a batch may have taken it.
+                queue.doubt(*number);
                 queue.came_back(*number, now);
                 continue;
             };
@@ -236,6 +251,9 @@ impl Writer {
     ) {
         let Some(queue) = self.queues.get_mut(&partition) else { return };
         let verdict = verdict(answer.code);
+        if verdict == Verdict::Retry {
+            queue.doubt(number);
+        }
         match queue.fate(number, verdict) {
             Fate::Gone => {}
             Fate::Again => queue.came_back(number, now),
@@ -248,8 +266,9 @@ impl Writer {
             }
             Fate::Failed => {
                 let text = format!("{}: {}", queue.name(), text_of(answer));
+                let is_doubtful = queue.is_doubtful(number);
                 let Some(effect) = queue.give_up(number) else { return };
-                self.batch_ended(effect, None, Some(errors::outcome(verdict, text)), events);
+                self.dropped((effect, is_doubtful), errors::outcome(verdict, text), events);
             }
         }
     }
@@ -302,9 +321,9 @@ impl Writer {
         for queue in self.queues.values_mut() {
             dropped.extend(queue.drop_waiting());
         }
-        for effect in dropped {
+        for dropped in dropped {
             let error = WriteError::Abort("the transaction is being aborted".into());
-            self.batch_ended(effect, None, Some(Outcome::Failed(error)), events);
+            self.dropped(dropped, Outcome::Failed(error), events);
         }
     }
 
@@ -321,8 +340,8 @@ impl Writer {
                 dropped.extend(queue.drop_waiting());
             }
         }
-        for effect in dropped {
-            self.batch_ended(effect, None, Some(outcome.clone()), events);
+        for dropped in dropped {
+            self.dropped(dropped, outcome.clone(), events);
         }
     }
 

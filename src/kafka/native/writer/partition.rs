@@ -42,6 +42,8 @@ struct Batch {
     /// The number of its first record among those of this partition; `None` until it leaves.
     sequence: Option<i32>,
     is_in_flight: bool,
+    /// An attempt was not answered, or not clearly: it may have been appended.
+    is_doubtful: bool,
 }
 
 /// What is to be done with a batch.
@@ -83,8 +85,7 @@ impl Queue {
 
     pub(super) fn push(&mut self, number: u64, effect: EffectId, batch: OpenBatch) {
         let (count, body) = (batch.count(), Body::Open(batch));
-        let batch = Batch { number, effect, body, count, sequence: None, is_in_flight: false };
-        self.batches.push_back(batch);
+        self.batches.push_back(Batch::new(number, effect, body, count));
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -128,7 +129,9 @@ impl Queue {
             Verdict::Retry | Verdict::AskLeader => Fate::Again,
             // It is out of turn because one before it has come back.
             Verdict::OutOfOrder if at > 0 || self.batches[at].sequence.is_none() => Fate::Again,
-            Verdict::Record if self.batches[at].count > 1 => Fate::Split,
+            Verdict::Record if self.batches[at].count > 1 && !self.is_doubtful(number) => {
+                Fate::Split
+            }
             _ => Fate::Failed,
         }
     }
@@ -138,6 +141,17 @@ impl Queue {
         self.batches[at].is_in_flight = false;
         self.is_gathering = true;
         self.not_before = now + PAUSE;
+    }
+
+    /// A batch that has left may have been appended.
+    pub(super) fn doubt(&mut self, number: u64) {
+        if let Some(at) = self.place(number) {
+            self.batches[at].is_doubtful = true;
+        }
+    }
+
+    pub(super) fn is_doubtful(&self, number: u64) -> bool {
+        self.place(number).is_some_and(|at| self.batches[at].is_doubtful)
     }
 
     /// A batch has been appended: of whom it was, and how many records it held.
@@ -150,7 +164,10 @@ impl Queue {
     /// A batch will not be appended: of whom it was.
     pub(super) fn give_up(&mut self, number: u64) -> Option<EffectId> {
         let at = self.place(number)?;
-        self.give_number_back(at);
+        // The broker would take another of this number for the one that may be there.
+        if !self.batches[at].is_doubtful {
+            self.give_number_back(at);
+        }
         self.batches.remove(at).map(|batch| batch.effect)
     }
 
@@ -184,18 +201,17 @@ impl Queue {
         for (place, piece) in pieces.into_iter().enumerate() {
             let (count, body) = (piece.count(), Body::Open(piece));
             let (number, effect) = (first + place as u64, batch.effect);
-            let piece = Batch { number, effect, body, count, sequence: None, is_in_flight: false };
-            self.batches.insert(at + place, piece);
+            self.batches.insert(at + place, Batch::new(number, effect, body, count));
         }
         Some((batch.effect, count))
     }
 
-    /// Gives up what has not left: of whom it was.
-    pub(super) fn drop_waiting(&mut self) -> Vec<EffectId> {
+    /// Gives up what is not under way: of whom it was, and whether it may have been appended.
+    pub(super) fn drop_waiting(&mut self) -> Vec<(EffectId, bool)> {
         let mut dropped = Vec::new();
         self.batches.retain(|batch| {
             if !batch.is_in_flight {
-                dropped.push(batch.effect);
+                dropped.push((batch.effect, batch.is_doubtful));
             }
             batch.is_in_flight
         });
@@ -217,6 +233,11 @@ impl Queue {
 }
 
 impl Batch {
+    const fn new(number: u64, effect: EffectId, body: Body, count: u32) -> Self {
+        let (is_in_flight, is_doubtful) = (false, false);
+        Self { number, effect, body, count, sequence: None, is_in_flight, is_doubtful }
+    }
+
     /// Seals the batch, or numbers it anew; a batch that comes again as it was keeps its bytes.
     fn leave(&mut self, next_sequence: &mut i32, by: As) -> Bytes {
         let is_numbered = self.sequence.is_some();
