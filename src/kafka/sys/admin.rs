@@ -245,7 +245,7 @@ impl Administer for Arc<Handle> {
             rd::rd_kafka_ListConsumerGroupOffsets(self.ptr(), list, 1, options, queue.ptr());
             rd::rd_kafka_ListConsumerGroupOffsets_destroy(asked);
         }
-        let event = answer(&queue, timeout)?;
+        let event = answer_within(&queue, timeout)?;
         // SAFETY: the result and all in it live as long as the event.
         unsafe {
             let mut count = 0;
@@ -277,7 +277,7 @@ impl Administer for Arc<Handle> {
             rd::rd_kafka_AlterConsumerGroupOffsets(self.ptr(), list, 1, options, queue.ptr());
             rd::rd_kafka_AlterConsumerGroupOffsets_destroy(asked);
         }
-        let event = answer(&queue, timeout)?;
+        let event = answer_within(&queue, timeout)?;
         // SAFETY: the result and all in it live as long as the event.
         unsafe {
             let mut count = 0;
@@ -387,8 +387,13 @@ impl Administer for Arc<Handle> {
 
 /// Waits for the answer to a call.
 pub(super) fn answer(queue: &Queue, timeout: Duration) -> Result<Event, Fault> {
+    answer_within(queue, timeout + GRACE)
+}
+
+/// Waits for the answer to a call that the library does not give up by itself.
+fn answer_within(queue: &Queue, timeout: Duration) -> Result<Event, Fault> {
     let timed_out = || Fault::of(code!(RD_KAFKA_RESP_ERR__TIMED_OUT));
-    let event = queue.poll(timeout + GRACE).ok_or_else(timed_out)?;
+    let event = queue.poll(timeout).ok_or_else(timed_out)?;
     match event.fault() {
         Fault { code: 0, .. } => Ok(event),
         fault => Err(fault),

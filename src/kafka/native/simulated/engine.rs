@@ -145,7 +145,10 @@ impl Engine {
     fn ended(&mut self, host: &mut Host, cluster: &Cluster, effect: EffectId, outcome: Outcome) {
         let is_done = matches!(outcome, Outcome::Done { .. });
         if self.sends.remove(&effect) {
-            return if is_done { () } else { self.restart(host, cluster) };
+            if !is_done {
+                self.restart(host, cluster);
+            }
+            return;
         }
         match self.phase {
             Phase::Initialising(waiting) if waiting == effect => {

@@ -33,8 +33,8 @@ use self::plain::{PLAIN, Plain};
 use self::random::Random;
 use self::transactions::Place;
 use self::watcher::Watcher;
-use super::core::Terms;
 use super::messages::metadata::Address;
+use super::terms::Terms;
 use crate::log::batch::ProducerStamp;
 use crate::log::{ClientConfig, Isolation, LogEvent};
 use crate::time::Instant;
@@ -227,7 +227,8 @@ impl World {
             self.turn();
             is_over = self.now > Instant::from_origin(CALM_AT + PATIENCE)
                 || self.hosts.iter().any(|(host, _)| !host.violations.is_empty())
-                || (self.cluster.is_calm && self.hosts.iter().all(|(_, player)| player.is_done(&self.cluster)));
+                || (self.cluster.is_calm
+                    && self.hosts.iter().all(|(_, player)| player.is_done(&self.cluster)));
         }
         self.story()
     }
