@@ -109,7 +109,12 @@ impl Host {
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
         let wires = self.wires.values().filter_map(Wire::deadline);
         let ghosts = self.ghosts.iter().map(|(at, ..)| *at);
-        wires.chain(ghosts).chain(self.again_at).chain(self.acts_at).chain(self.core.deadline(now)).min()
+        wires
+            .chain(ghosts)
+            .chain(self.again_at)
+            .chain(self.acts_at)
+            .chain(self.core.deadline(now))
+            .min()
     }
 
     /// Carries what has arrived by now, lets the client do what it can, and tells what happened.
@@ -261,8 +266,12 @@ impl Host {
 
     /// A broker has gone, and what it had read with it.
     pub(super) fn broker_down(&mut self, node: i32, now: Instant) {
-        let lanes: Vec<Lane> =
-            self.wires.iter().filter(|(_, wire)| wire.node == node).map(|(lane, _)| *lane).collect();
+        let lanes: Vec<Lane> = self
+            .wires
+            .iter()
+            .filter(|(_, wire)| wire.node == node)
+            .map(|(lane, _)| *lane)
+            .collect();
         for lane in lanes {
             self.wires.remove(&lane);
             self.core.lost(lane, &Broken::Lost("the broker has gone".into()), now);

@@ -227,7 +227,8 @@ impl World {
             self.turn();
             is_over = self.now > Instant::from_origin(CALM_AT + PATIENCE)
                 || self.hosts.iter().any(|(host, _)| !host.violations.is_empty())
-                || (self.cluster.is_calm && self.hosts.iter().all(|(_, player)| player.is_done(&self.cluster)));
+                || (self.cluster.is_calm
+                    && self.hosts.iter().all(|(_, player)| player.is_done(&self.cluster)));
         }
         self.story()
     }

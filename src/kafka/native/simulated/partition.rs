@@ -134,9 +134,7 @@ impl Partition {
             return Err(INVALID_PRODUCER_EPOCH);
         }
         let is_next = match known.last.back() {
-            Some((_, last, _)) if stamp.epoch == known.epoch => {
-                following(*last, 1) == stamp.first
-            }
+            Some((_, last, _)) if stamp.epoch == known.epoch => following(*last, 1) == stamp.first,
             _ => stamp.first == 0,
         };
         if is_next { Ok(()) } else { Err(OUT_OF_ORDER_SEQUENCE) }

@@ -227,11 +227,8 @@ impl Cluster {
         let of = usize::from(reader.bool()?);
         reader.tags()?;
         let injected = self.inject(Api::FindCoordinator);
-        let node = if !self.is_calm && self.random.one_in(10) {
-            at.node
-        } else {
-            self.coordinators[of]
-        };
+        let node =
+            if !self.is_calm && self.random.one_in(10) { at.node } else { self.coordinators[of] };
         let code = injected.map_or(0, |injected| injected.code);
         out.i32(0);
         out.i16(code);

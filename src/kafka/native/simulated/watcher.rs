@@ -57,8 +57,7 @@ impl Watcher {
 
     fn read(&mut self, host: &mut Host, cluster: &Cluster, of: (&'static str, u32), from: i64) {
         let is_paused = self.seen.get(&of).is_some_and(|seen| seen.is_paused);
-        let seen =
-            Seen { from, position: from, is_paused, is_reading: true, ..Seen::default() };
+        let seen = Seen { from, position: from, is_paused, is_reading: true, ..Seen::default() };
         self.seen.insert(of, seen);
         host.core.read_from(id(cluster, of.0, of.1), TopicPartition::new(of.0, of.1), from);
     }

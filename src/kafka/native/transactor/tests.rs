@@ -82,7 +82,10 @@ fn an_end_of_version_2_is_asked_again_until_it_is_answered() {
     assert_eq!(test.ask(at(9)), Some(Step::End(true)));
     let then = test.transactor.ended(Some(producer(1)), &mut test.events);
     assert!(matches!(then, Then::Renumber), "{then:?}");
-    assert_eq!((test.told(), test.transactor.producer()), (vec!["2 done".into()], Some(producer(1))));
+    assert_eq!(
+        (test.told(), test.transactor.producer()),
+        (vec!["2 done".into()], Some(producer(1)))
+    );
 }
 
 #[test]
