@@ -80,6 +80,8 @@ pub(super) struct Host {
     pub(super) acts_at: Option<Instant>,
     /// When anything happens next.
     pub(super) next_at: Option<Instant>,
+    /// Whether answers are damaged on their way.
+    pub(super) garbles: bool,
     pub(super) violations: Vec<String>,
     pub(super) turns: u64,
 }
@@ -98,6 +100,7 @@ impl Host {
             again_at: None,
             acts_at: None,
             next_at: Some(Instant::default()),
+            garbles: false,
             violations: Vec::new(),
             turns: 0,
         }
@@ -239,7 +242,11 @@ impl Host {
         let wire = self.wires.get_mut(&lane)?;
         wire.answers.front().filter(|(at, _)| *at <= now)?;
         wire.producing.pop_front();
-        wire.answers.pop_front().map(|(_, answer)| answer)
+        let (_, answer) = wire.answers.pop_front()?;
+        if self.garbles && self.random.one_in(4) {
+            return Some(garbled(answer, &mut self.random));
+        }
+        Some(answer)
     }
 
     /// Ends a connection from outside.
@@ -296,8 +303,10 @@ impl Host {
                 after = Duration::from_secs(3600);
             }
         }
+        let node = i32::from(address.port) - 9000;
+        is_refused |= !cluster.up.contains_key(&node);
         let wire = Wire {
-            node: i32::from(address.port) - 9000,
+            node,
             made_at: Some(now + after),
             is_refused,
             requests: VecDeque::new(),
@@ -332,6 +341,21 @@ impl Host {
     }
 }
 
+/// Cuts an answer short, or changes some of its bytes behind the number that it goes by.
+fn garbled(answer: Bytes, random: &mut Random) -> Bytes {
+    let mut bytes = answer.to_vec();
+    if random.one_in(3) {
+        bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+    }
+    for _ in 0..=random.below(3) {
+        let at = 4 + random.below(bytes.len() as u64 + 1) as usize;
+        if let Some(byte) = bytes.get_mut(at) {
+            *byte = random.pick(&[0, 1, 0x7f, 0x80, 0xff, random.clone().next() as u8]);
+        }
+    }
+    Bytes::from(bytes)
+}
+
 impl Wire {
     fn take(
         &mut self,
@@ -343,7 +367,12 @@ impl Wire {
     ) {
         let head = head(&mut Reader::new(&bytes)).expect("the client's heads are whole");
         let is_rare = cluster.is_calm || head.api == Api::Hello;
-        let fate = match random.below(160) {
+        let odds = match head.api {
+            // There are fewer of them, and more follows.
+            Api::EndTxn | Api::TxnOffsetCommit | Api::AddPartitionsToTxn => 30,
+            _ => 120,
+        };
+        let fate = match random.below(odds) {
             0 if !is_rare => Fate::Lost,
             1 if !is_rare => Fate::Unheard,
             2 if !is_rare => Fate::Late,

@@ -364,6 +364,33 @@ fn whatever_goes_wrong_each_record_takes_effect_once() {
     }
 }
 
+/// Whatever a broker answers, the client neither panics nor turns in a circle. What it believes
+/// then is another matter.
+#[test]
+fn damaged_answers_are_survived() {
+    for seed in 0..20 {
+        let mut world = World::new(seed);
+        world.hosts.iter_mut().for_each(|(host, _)| host.garbles = true);
+        let mut turns = 0;
+        while world.now < Instant::from_origin(CALM_AT / 2) && turns < 100_000 {
+            world.now = world.deadline();
+            world.turn();
+            turns += 1;
+        }
+        assert!(turns < 100_000, "seed {seed} goes on");
+    }
+}
+
+#[test]
+fn where_nothing_goes_wrong_nothing_is_done_twice() {
+    for seed in 0..12 {
+        let mut world = World::new(seed);
+        world.cluster.is_calm = true;
+        let story = world.run();
+        assert_eq!((story.violations, story.restarts), (Vec::new(), 0), "seed {seed}");
+    }
+}
+
 #[test]
 fn one_seed_is_one_history() {
     for seed in 0..4 {
