@@ -25,10 +25,9 @@ const REACH_SLICE: Duration = Duration::from_millis(200);
 /// How long the leaders of partitions may take to answer. A question to a broker that has died
 /// stays with the library for that long, though another leads in its place by then.
 const LEADERS_TIMEOUT: Duration = Duration::from_secs(3);
-/// The same for a group's coordinator, whose place another takes: the library waits for the one
-/// that it knows, but asks anew who it is when it is asked again. How often it is.
-const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(2);
-const COORDINATOR_ATTEMPTS: u32 = 15;
+/// How long a group's coordinator may take to answer. Where it has died, the library waits for it;
+/// whoever asks has other things to do meanwhile.
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// How often the cluster is asked whether a new topic can be used.
 const POLLS_OF_NEW_TOPIC: u32 = 300;
 /// Time between two such questions.
@@ -97,23 +96,6 @@ impl KafkaAdmin {
     /// with the library for long; a connection without answers ends when this one is missing.
     fn hear_of(&self, name: &TopicPartition) -> Result<(), LogError> {
         self.handle.partition_count(&name.topic, TIMEOUT).map(drop).map_err(log_error)
-    }
-
-    /// Asks a group's coordinator, whichever broker it is by now; `name` is of the question.
-    fn ask_coordinator(
-        &self,
-        name: &TopicPartition,
-        ask: impl Fn(&Arc<Handle>) -> Result<Vec<Entry>, Fault>,
-    ) -> Result<Vec<Entry>, LogError> {
-        for _ in 1..COORDINATOR_ATTEMPTS {
-            self.hear_of(name)?;
-            match ask(&self.handle) {
-                Err(fault) if fault.code == code!(RD_KAFKA_RESP_ERR__TIMED_OUT) => {}
-                answer => return answer.map_err(log_error),
-            }
-        }
-        self.hear_of(name)?;
-        ask(&self.handle).map_err(log_error)
     }
 
     /// Waits until every broker's clients can use the topic.
@@ -302,10 +284,9 @@ impl Admin for KafkaAdmin {
             list.add_at(&self.partitions.name(*partition), *offset, metadata);
         }
         let first = self.partitions.name(offsets[0].partition);
-        let answers = self.ask_coordinator(&first, |handle| {
-            handle.set_group_offsets(group, &list, COORDINATOR_TIMEOUT)
-        });
-        Self::by_partition(answers?).map(drop)
+        self.hear_of(&first)?;
+        let answers = self.handle.set_group_offsets(group, &list, COORDINATOR_TIMEOUT);
+        Self::by_partition(answers.map_err(log_error)?).map(drop)
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
@@ -341,7 +322,7 @@ impl Admin for KafkaAdmin {
         }
         let names: Vec<_> = before.iter().map(|(id, _)| self.partitions.name(*id)).collect();
         let asked = self.ask_leaders(names.iter());
-        let answers = asked.and_then(|()| self.handle.delete_records(&list, TIMEOUT));
+        let answers = asked.and_then(|()| self.handle.delete_records(&list, LEADERS_TIMEOUT));
         let answers = answers.map_err(log_error);
         if matches!(answers, Err(LogError::Unavailable(_))) {
             self.check_existence(names.iter())?;
@@ -372,10 +353,9 @@ impl KafkaAdmin {
         let mut list = PartitionList::new();
         let names: Vec<_> = partitions.iter().map(|id| self.partitions.name(*id)).collect();
         names.iter().for_each(|name| list.add(name));
-        let answers = self.ask_coordinator(&names[0], |handle| {
-            handle.group_offsets(group, &list, only_stable, COORDINATOR_TIMEOUT)
-        });
-        let mut answers = Self::by_partition(answers?)?;
+        self.hear_of(&names[0])?;
+        let answers = self.handle.group_offsets(group, &list, only_stable, COORDINATOR_TIMEOUT);
+        let mut answers = Self::by_partition(answers.map_err(log_error)?)?;
         let committed = |(id, name): (&PartitionId, &TopicPartition)| {
             let entry = answers.remove(name).filter(|entry| entry.offset >= 0)?;
             let (offset, metadata) = (entry.offset, entry.metadata);
