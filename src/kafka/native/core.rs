@@ -12,8 +12,6 @@
 
 mod answers;
 mod asks;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
