@@ -11,7 +11,8 @@
 //! - Nothing is written as part of a classic transaction before the coordinator knows of it.
 //! - The end is asked for once nothing is under way any more.
 //! - A classic end whose answer is lost is unknown, since asking again could end what comes later
-//!   (KAFKA-17754). With version 2 the epoch says which transaction is meant, so it is asked again.
+//!   (KAFKA-17754); so are offsets, which could come into what comes later and take it back. With
+//!   version 2 the epoch says which transaction is meant, so both are asked for again.
 
 mod step;
 #[cfg(test)]
@@ -43,8 +44,10 @@ const INVALID_TXN_STATE: Code = 48;
 #[derive(Debug)]
 pub(super) enum Then {
     Nothing,
-    /// Another epoch: batches are numbered anew.
-    Renumber,
+    /// Another epoch, perhaps of another id: batches are numbered anew.
+    Renumber {
+        is_other_id: bool,
+    },
     /// These cannot be written to as part of the transaction.
     Refuse(Vec<PartitionId>, Outcome),
     /// Whoever coordinates is to be asked for anew.
@@ -246,7 +249,12 @@ impl Transactor {
     pub(super) fn unanswered(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
         let Some(step) = self.asked.take() else { return };
         self.not_before = now + PAUSE;
-        if matches!(step, Step::End(_)) && !self.is_v2 {
+        let is_inside = match &step {
+            Step::End(_) => true,
+            Step::Offsets(offsets) => offsets.is_inside,
+            Step::Init | Step::AddPartitions(_) | Step::AddGroup(_) => false,
+        };
+        if is_inside && !self.is_v2 {
             self.end_front(Outcome::Unknown, events);
         } else {
             self.lose_patience(now, events);
@@ -266,7 +274,7 @@ impl Transactor {
         self.producer = Some(producer);
         self.is_v2 = is_v2;
         self.end_front(DONE, events);
-        Then::Renumber
+        Then::Renumber { is_other_id: true }
     }
 
     /// The transaction has ended; `next` is the epoch of the one to come, if each has its own.
@@ -286,8 +294,8 @@ impl Transactor {
         }
         self.end_front(DONE, events);
         let Some(next) = next else { return Then::Nothing };
-        self.producer = Some(next);
-        Then::Renumber
+        let before = self.producer.replace(next);
+        Then::Renumber { is_other_id: before.is_none_or(|before| before.id != next.id) }
     }
 
     /// The step in hand has been answered by this code.

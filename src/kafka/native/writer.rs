@@ -346,9 +346,8 @@ impl Writer {
     }
 
     /// Numbers begin anew with every epoch.
-    pub(super) fn renumber(&mut self) {
-        self.queues.retain(|_, queue| !queue.is_empty());
-        self.queues.values_mut().for_each(Queue::renumber);
+    pub(super) fn renumber(&mut self, is_other_id: bool) {
+        self.queues.values_mut().for_each(|queue| queue.renumber(is_other_id));
     }
 
     /// Ends what has waited for too long. It may be there, or may yet be.

@@ -121,7 +121,7 @@ impl Core {
     fn then(&mut self, then: Then) {
         match then {
             Then::Nothing => {}
-            Then::Renumber => self.writer.renumber(),
+            Then::Renumber { is_other_id } => self.writer.renumber(is_other_id),
             Then::Refuse(partitions, outcome) => {
                 self.writer.fail(&partitions, &outcome, &mut self.events);
             }

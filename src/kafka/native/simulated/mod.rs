@@ -295,7 +295,7 @@ fn fill(cluster: &mut Cluster, random: &mut Random) {
             let producer = random.below(3) as i64;
             let sequence = sequences.entry(producer).or_default();
             let values = [format!("{index}:{number:04}0"), format!("{index}:{number:04}1")];
-            let values = &values[..1 + random.below(2) as usize];
+            let values = &values[..=random.below(2) as usize];
             let stamp = ProducerStamp {
                 producer_id: producer,
                 epoch: 0,

@@ -56,6 +56,9 @@ pub(super) struct At {
     pub(super) has_waited: bool,
 }
 
+/// The tag of the features that the cluster has agreed on.
+const FINALISED: u32 = 2;
+
 impl Cluster {
     /// Does what a request asks for; `None` if it is to be asked again after a while.
     pub(super) fn execute(&mut self, request: &Bytes, at: At) -> Option<Bytes> {
@@ -145,7 +148,6 @@ impl Cluster {
                 out.no_tags();
             }
         });
-        const FINALISED: u32 = 2;
         out.varint(1);
         out.varint(FINALISED);
         out.varint(features.bytes.len() as u32);

@@ -118,25 +118,21 @@ impl Transaction {
         places: impl IntoIterator<Item = Place>,
         now: Instant,
     ) -> Code {
-        match self.may_add(by) {
-            Err(code) => code,
-            Ok(()) => {
-                self.partitions.extend(places);
-                self.go_on(now);
-                NONE
-            }
+        if let Err(code) = self.may_add(by) {
+            return code;
         }
+        self.partitions.extend(places);
+        self.go_on(now);
+        NONE
     }
 
     pub(super) fn add_group(&mut self, by: (i64, i16), group: &str, now: Instant) -> Code {
-        match self.may_add(by) {
-            Err(code) => code,
-            Ok(()) => {
-                self.groups.insert(group.to_owned());
-                self.go_on(now);
-                NONE
-            }
+        if let Err(code) = self.may_add(by) {
+            return code;
         }
+        self.groups.insert(group.to_owned());
+        self.go_on(now);
+        NONE
     }
 
     /// Whether a partition has been added by this epoch.

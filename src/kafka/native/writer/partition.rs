@@ -2,6 +2,7 @@
 //!
 //! # Invariants
 //!
+//! - The first batch is acknowledged before the second leaves.
 //! - Numbers ascend without a gap over what has been appended. A batch that was refused gives its
 //!   number back, so those behind it are numbered anew before they leave again.
 
@@ -65,6 +66,9 @@ pub(super) struct Queue {
     next_sequence: i32,
     /// Something has come back: nothing leaves before everything has.
     is_gathering: bool,
+    /// Whether the broker knows the producer here. One that it does not know may begin with any
+    /// number, so that the second batch could take the place of the first.
+    is_known: bool,
     not_before: Instant,
 }
 
@@ -75,6 +79,7 @@ impl Queue {
             batches: VecDeque::new(),
             next_sequence: 0,
             is_gathering: false,
+            is_known: false,
             not_before: Instant::from_origin(Duration::ZERO),
         }
     }
@@ -88,10 +93,6 @@ impl Queue {
         self.batches.push_back(Batch::new(number, effect, body, count));
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.batches.is_empty()
-    }
-
     pub(super) fn in_flight(&self) -> usize {
         self.batches.iter().filter(|batch| batch.is_in_flight).count()
     }
@@ -103,7 +104,7 @@ impl Queue {
 
     /// Whether a batch can leave, where so many may be under way.
     pub(super) fn is_due(&self, now: Instant, in_flight_max: usize) -> bool {
-        let room = if self.is_gathering { 1 } else { in_flight_max };
+        let room = if self.is_gathering || !self.is_known { 1 } else { in_flight_max };
         self.in_flight() < room && self.has_waiting() && now >= self.not_before
     }
 
@@ -158,6 +159,7 @@ impl Queue {
     pub(super) fn remove(&mut self, number: u64) -> Option<(EffectId, u32)> {
         let at = self.place(number)?;
         let batch = self.batches.remove(at)?;
+        self.is_known = true;
         Some((batch.effect, batch.count))
     }
 
@@ -218,8 +220,9 @@ impl Queue {
         dropped
     }
 
-    /// Another epoch numbers from 0.
-    pub(super) fn renumber(&mut self) {
+    /// Another epoch numbers from 0; the broker may know the producer by another id.
+    pub(super) fn renumber(&mut self, is_other_id: bool) {
+        self.is_known &= !is_other_id;
         self.next_sequence = 0;
         for batch in &mut self.batches {
             batch.sequence = None;

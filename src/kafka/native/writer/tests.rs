@@ -55,6 +55,17 @@ impl Test {
         Self { writer, cluster, partition, now, epoch: 0, events: Vec::new() }
     }
 
+    /// One whose broker knows the producer, from an earlier epoch.
+    fn known() -> Self {
+        let mut test = Self::new();
+        test.send(0, 1);
+        let (_, ticket) = test.leave().unwrap();
+        test.answer(&ticket, 0, 0);
+        test.told();
+        test.writer.renumber(false);
+        test
+    }
+
     fn send(&mut self, effect: u64, count: usize) {
         let name = || TopicPartition::new("t", 0);
         let of = (EffectId(effect), self.now);
@@ -105,7 +116,7 @@ impl Test {
 
 #[test]
 fn batches_leave_in_order_and_no_more_than_a_broker_remembers() {
-    let mut test = Test::new();
+    let mut test = Test::known();
     (1..=7).for_each(|effect| test.send(effect, 2));
     let mut tickets = Vec::new();
     while let Some(((first, count), ticket)) = test.leave() {
@@ -119,8 +130,23 @@ fn batches_leave_in_order_and_no_more_than_a_broker_remembers() {
 }
 
 #[test]
-fn what_came_back_leaves_once_all_has_come_back_and_with_the_same_numbers() {
+fn the_first_batch_is_alone_until_the_broker_knows_the_producer() {
     let mut test = Test::new();
+    (1..=3).for_each(|effect| test.send(effect, 1));
+    let (numbers, first) = test.leave().unwrap();
+    assert_eq!(numbers, (0, 1));
+    assert!(test.leave().is_none(), "the second could take the place of the first");
+    test.answer(&first, 0, 0);
+    assert_eq!(test.leave().map(|(numbers, _)| numbers), Some((1, 1)));
+    assert_eq!(test.leave().map(|(numbers, _)| numbers), Some((2, 1)));
+    test.writer.renumber(true);
+    test.send(4, 1);
+    assert!(test.leave().is_none(), "under another id it is not known any more");
+}
+
+#[test]
+fn what_came_back_leaves_once_all_has_come_back_and_with_the_same_numbers() {
+    let mut test = Test::known();
     (1..=3).for_each(|effect| test.send(effect, 1));
     let tickets: Vec<_> = std::iter::from_fn(|| test.leave()).map(|(_, ticket)| ticket).collect();
     test.lose(&tickets[0]);
@@ -136,7 +162,7 @@ fn what_came_back_leaves_once_all_has_come_back_and_with_the_same_numbers() {
 
 #[test]
 fn the_number_of_a_refused_batch_goes_to_the_next() {
-    let mut test = Test::new();
+    let mut test = Test::known();
     (1..=2).for_each(|effect| test.send(effect, 1));
     let tickets: Vec<_> = std::iter::from_fn(|| test.leave()).map(|(_, ticket)| ticket).collect();
     test.answer(&tickets[0], UNAUTHORISED, -1);
@@ -199,7 +225,7 @@ fn another_epoch_numbers_from_0() {
     test.send(1, 3);
     let (_, ticket) = test.leave().unwrap();
     test.answer(&ticket, 0, 0);
-    test.writer.renumber();
+    test.writer.renumber(false);
     test.epoch = 1;
     test.send(2, 1);
     assert_eq!(test.leave().map(|(numbers, _)| numbers), Some((0, 1)));

@@ -4,7 +4,7 @@ use super::At;
 use crate::kafka::native::api::Api;
 use crate::kafka::native::messages::Code;
 use crate::kafka::native::simulated::cluster::{Cluster, Release};
-use crate::kafka::native::simulated::partition::Stamp;
+use crate::kafka::native::simulated::partition::{Partition, Stamp};
 use crate::kafka::native::simulated::transactions::{
     INVALID_PRODUCER_EPOCH, INVALID_TXN_STATE, PRODUCER_FENCED, Place,
 };
@@ -241,7 +241,7 @@ impl Cluster {
                 let place = (topic.clone(), *index);
                 let code = self.led_here(&place, at).err();
                 let code = code.or_else(|| self.inject(Api::ListOffsets).map(|i| i.code));
-                let end = self.partitions.get(&place).map_or(-1, |partition| partition.end());
+                let end = self.partitions.get(&place).map_or(-1, Partition::end);
                 out.i32(*index as i32);
                 out.i16(code.unwrap_or(0));
                 out.i64(-1);
