@@ -11,11 +11,14 @@
 //! - No bytes whatever make a decoder panic, allocate more than it was given, or loop.
 //! - Offsets ascend within a batch and may have holes, as compaction leaves them.
 
+#[cfg(feature = "kafka")]
 mod head;
 mod headers;
 mod open;
+#[cfg(feature = "kafka")]
 mod packed;
 mod read;
+#[cfg(feature = "kafka")]
 mod split;
 mod stamp;
 #[cfg(test)]
@@ -24,11 +27,14 @@ pub(crate) mod varint;
 
 use bytes::Bytes;
 
+#[cfg(feature = "kafka")]
 pub(crate) use head::{BatchHead, head_of};
 pub use headers::{EncodedHeaders, HeaderIter, HeadersView};
 pub use open::OpenBatch;
+#[cfg(feature = "kafka")]
 pub(crate) use packed::{records_of, with_records};
 pub use read::{RecordCursor, RecordView, Records};
+#[cfg(feature = "kafka")]
 pub(crate) use split::split;
 pub(crate) use stamp::{ProducerStamp, stamp_append_time, stamp_place, stamp_producer, thaw};
 
