@@ -198,6 +198,9 @@ impl Transactor {
         if self.asked.is_some() || now < self.not_before {
             return None;
         }
+        if let Some(job) = self.jobs.front_mut() {
+            job.count_from(now);
+        }
         let wanted = self.open.as_ref().map(|open| &open.wanted);
         if let Some(wanted) = wanted.filter(|wanted| !wanted.is_empty()) {
             return Some(Step::AddPartitions(wanted.iter().copied().collect()));

@@ -45,6 +45,15 @@ impl Job {
         }
     }
 
+    /// What was said before the client was first polled counts from then.
+    pub(super) fn count_from(&mut self, now: Instant) {
+        let (Self::Init { since, .. } | Self::Offsets { since, .. } | Self::End { since, .. }) =
+            self;
+        if *since == Instant::default() {
+            *since = now;
+        }
+    }
+
     pub(super) const fn effect(&self) -> Option<EffectId> {
         match self {
             Self::Init { effect, .. } => *effect,

@@ -174,3 +174,15 @@ fn who_is_fenced_hears_it_and_who_waits_too_long_hears_that_it_is_unknown() {
     test.transactor.answered(LOADING, at(3) + PATIENCE, &mut test.events);
     assert_eq!(test.told(), ["2 unknown"]);
 }
+
+#[test]
+fn what_was_said_before_the_first_poll_is_not_late_at_once() {
+    let mut transactor = Transactor::new(Some("id".into()));
+    let mut events = Vec::new();
+    transactor.init(EffectId(1), Instant::default(), &mut events);
+    let up_for_long = Instant::from_origin(PATIENCE * 10);
+    let step = transactor.next(up_for_long, true).unwrap();
+    transactor.asked(step);
+    transactor.unanswered(up_for_long, &mut events);
+    assert!(events.is_empty(), "{events:?}");
+}
