@@ -136,7 +136,7 @@ impl Settings {
             .workers(2)
             .commit_interval(super::COMMIT_INTERVAL)
             .session_timeout(self.session_timeout)
-            .heartbeat_interval(self.session_timeout / 10)
+            .heartbeat_interval(super::SESSION_TIMEOUT / 10)
             .transaction_timeout(self.transaction_timeout)
             .group_protocol(self.protocol)
             .data_plane(data_plane());

@@ -112,6 +112,11 @@ impl World {
         Self { settings, directory, own_broker, feeder, watcher, processes, ended, recoveries }
     }
 
+    /// For the processes that are started from here on.
+    pub(crate) fn set_session_timeout(&mut self, timeout: Duration) {
+        self.settings.session_timeout = timeout;
+    }
+
     fn broker(&self) -> &Broker {
         self.own_broker.as_ref().unwrap_or_else(|| Broker::shared())
     }
