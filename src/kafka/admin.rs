@@ -95,7 +95,7 @@ impl KafkaAdmin {
     /// Asks any broker for anything, because a question to a coordinator out of reach would stay
     /// with the library for long; a connection without answers ends when this one is missing.
     fn hear_of(&self, name: &TopicPartition) -> Result<(), LogError> {
-        self.handle.partition_count(&name.topic, TIMEOUT).map(drop).map_err(log_error)
+        self.ask_leaders(std::iter::once(name)).map_err(log_error)
     }
 
     /// Waits until every broker's clients can use the topic.
@@ -114,13 +114,13 @@ impl KafkaAdmin {
     }
 
     /// The answers by partition; the first error if there is one.
-    fn by_partition(entries: Vec<Entry>) -> Result<HashMap<TopicPartition, Entry>, LogError> {
+    fn by_partition(entries: Vec<Entry>) -> Result<HashMap<TopicPartition, Entry>, Fault> {
         let mut by_partition = HashMap::new();
         for entry in entries {
             if entry.code != 0 {
                 let mut fault = Fault::of(entry.code);
                 fault.text = format!("{}: {}", entry.partition, fault.text);
-                return Err(log_error(fault));
+                return Err(fault);
             }
             by_partition.insert(entry.partition.clone(), entry);
         }
@@ -187,17 +187,15 @@ impl KafkaAdmin {
         self.ask_leaders(wanted.iter().map(|(name, _)| name))?;
         let mut list = PartitionList::new();
         wanted.iter().for_each(|(name, spec)| list.add_at(name, *spec, ""));
-        let entries = self.handle.list_offsets(&list, LEADERS_TIMEOUT)?;
-        if let Some(entry) = entries.iter().find(|entry| entry.code != 0) {
-            let mut fault = Fault::of(entry.code);
-            fault.text = format!("{}: {}", entry.partition, fault.text);
-            return Err(fault);
-        }
-        let told: HashMap<_, _> =
-            entries.into_iter().map(|entry| (entry.partition, entry.offset)).collect();
-        let missing = Fault::of(code!(RD_KAFKA_RESP_ERR__TIMED_OUT));
-        let offset = |(name, _): &(TopicPartition, i64)| told.get(name).copied();
-        wanted.iter().map(|question| offset(question).ok_or_else(|| missing.clone())).collect()
+        let answers = Self::by_partition(self.handle.list_offsets(&list, LEADERS_TIMEOUT)?)?;
+        let offset = |(name, _): &(TopicPartition, i64)| {
+            let missing = || Fault {
+                text: format!("no offset was told for {name}"),
+                ..Fault::of(code!(RD_KAFKA_RESP_ERR__TIMED_OUT))
+            };
+            answers.get(name).map(|entry| entry.offset).ok_or_else(missing)
+        };
+        wanted.iter().map(offset).collect()
     }
 }
 
@@ -286,7 +284,7 @@ impl Admin for KafkaAdmin {
         let first = self.partitions.name(offsets[0].partition);
         self.hear_of(&first)?;
         let answers = self.handle.set_group_offsets(group, &list, COORDINATOR_TIMEOUT);
-        Self::by_partition(answers.map_err(log_error)?).map(drop)
+        answers.and_then(Self::by_partition).map(drop).map_err(log_error)
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
@@ -328,7 +326,7 @@ impl Admin for KafkaAdmin {
             self.check_existence(names.iter())?;
         }
         let answers = answers?;
-        Self::by_partition(answers).map(drop)
+        Self::by_partition(answers).map(drop).map_err(log_error)
     }
 
     fn fence(&self, transactional_ids: &[String]) -> Vec<Result<(), LogError>> {
@@ -355,7 +353,7 @@ impl KafkaAdmin {
         names.iter().for_each(|name| list.add(name));
         self.hear_of(&names[0])?;
         let answers = self.handle.group_offsets(group, &list, only_stable, COORDINATOR_TIMEOUT);
-        let mut answers = Self::by_partition(answers.map_err(log_error)?)?;
+        let mut answers = answers.and_then(Self::by_partition).map_err(log_error)?;
         let committed = |(id, name): (&PartitionId, &TopicPartition)| {
             let entry = answers.remove(name).filter(|entry| entry.offset >= 0)?;
             let (offset, metadata) = (entry.offset, entry.metadata);
