@@ -4,7 +4,8 @@
 //! - `native`: the data plane of a worker, on the wire itself.
 //! - `librdkafka`: the same over the C library, for what the other cannot do.
 //! - `group`: the membership of a process.
-//! - `admin`: what the control plane asks and orders.
+//! - `admin`: what the control plane asks and orders, over the C library; `native::admin` asks the
+//!   rest on the wire.
 //! - `errors`: what follows from which error.
 
 mod admin;
@@ -19,13 +20,14 @@ mod properties;
 mod signal;
 mod sys;
 
+use std::fmt;
 use std::sync::Arc;
 
 use self::admin::KafkaAdmin;
 use self::group::Member;
 use self::librdkafka::Client;
 use self::members::Members;
-use self::native::Plane;
+use self::native::{NativeAdmin, Plane};
 use self::properties::Properties;
 use crate::config::{Config, DataPlane};
 use crate::log::{
@@ -33,12 +35,12 @@ use crate::log::{
 };
 
 /// A Kafka cluster.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct KafkaLog {
     properties: Properties,
     partitions: Partitions,
     members: Members,
-    admin: Arc<KafkaAdmin>,
+    admin: Arc<dyn Admin>,
     /// `None` where librdkafka reads and writes.
     native: Option<Plane>,
 }
@@ -52,14 +54,20 @@ impl KafkaLog {
     pub fn connect(config: &Config) -> Result<Self, LogError> {
         let properties = Properties::of(config);
         let partitions = Partitions::default();
-        let admin = Arc::new(KafkaAdmin::new(&config.application_id, &properties, &partitions)?);
-        Ok(Self {
-            partitions,
-            members: Members::default(),
-            admin,
-            native: native(config, &properties)?,
-            properties,
-        })
+        let group = &config.application_id;
+        let admin = Arc::new(KafkaAdmin::new(group, &properties, &partitions)?);
+        let native = native(config, &properties)?;
+        let admin: Arc<dyn Admin> = match &native {
+            Some(plane) => Arc::new(NativeAdmin::new(plane, group, &partitions, &admin)),
+            None => admin,
+        };
+        Ok(Self { partitions, members: Members::default(), admin, native, properties })
+    }
+}
+
+impl fmt::Debug for KafkaLog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaLog").field("properties", &self.properties).finish_non_exhaustive()
     }
 }
 
@@ -93,7 +101,7 @@ impl Log for KafkaLog {
     }
 
     fn admin(&self) -> Arc<dyn Admin> {
-        Arc::clone(&self.admin) as Arc<dyn Admin>
+        Arc::clone(&self.admin)
     }
 
     fn join(&self, config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {

@@ -19,10 +19,12 @@ pub(super) enum Api {
     ListOffsets = 2,
     Metadata = 3,
     OffsetCommit = 8,
+    OffsetFetch = 9,
     FindCoordinator = 10,
     SaslHandshake = 17,
     /// Kafka's `ApiVersions`.
     Hello = 18,
+    DeleteRecords = 21,
     InitProducerId = 22,
     AddPartitionsToTxn = 24,
     AddOffsetsToTxn = 25,
@@ -32,14 +34,16 @@ pub(super) enum Api {
 }
 
 /// All but the first word on a connection, whose version cannot be asked for.
-const ASKED_FOR: [Api; 13] = [
+const ASKED_FOR: [Api; 15] = [
     Api::Produce,
     Api::Fetch,
     Api::ListOffsets,
     Api::Metadata,
     Api::OffsetCommit,
+    Api::OffsetFetch,
     Api::FindCoordinator,
     Api::SaslHandshake,
+    Api::DeleteRecords,
     Api::InitProducerId,
     Api::AddPartitionsToTxn,
     Api::AddOffsetsToTxn,
@@ -62,6 +66,8 @@ impl Api {
             Self::Fetch => 12..=12,
             Self::ListOffsets => 6..=6,
             Self::OffsetCommit => 8..=9,
+            // Later ones are for several groups at once.
+            Self::OffsetFetch => 7..=7,
             // Later ones of the last two are for brokers among themselves.
             Self::FindCoordinator
             | Self::Hello
@@ -69,7 +75,7 @@ impl Api {
             | Self::AddOffsetsToTxn => 3..=3,
             Self::SaslHandshake => 1..=1,
             Self::InitProducerId | Self::EndTxn | Self::TxnOffsetCommit => 3..=5,
-            Self::SaslAuthenticate => 2..=2,
+            Self::DeleteRecords | Self::SaslAuthenticate => 2..=2,
         }
     }
 

@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::errors::{self, Verdict, verdict};
-use super::messages::metadata::{Address, Coordinates, Metadata, TopicMetadata};
+use super::errors::{Verdict, verdict};
+use super::messages::metadata::{Address, Coordinated, Metadata, TopicMetadata};
 use super::messages::{Code, Node};
 use crate::log::TopicPartition;
 use crate::time::Instant;
@@ -36,7 +36,7 @@ pub(super) enum Led {
     /// There is no such partition.
     Missing,
     /// The cluster does not say, and will not.
-    Refused(String),
+    Refused(Code),
 }
 
 #[derive(Debug, Default)]
@@ -54,8 +54,7 @@ struct Topic {
 pub(super) struct Cluster {
     brokers: BTreeMap<Node, Address>,
     topics: BTreeMap<Arc<str>, Topic>,
-    group_coordinator: Option<Node>,
-    transaction_coordinator: Option<Node>,
+    coordinators: BTreeMap<Coordinated, Node>,
     is_stale: bool,
     is_asking: bool,
     not_before: Instant,
@@ -72,8 +71,7 @@ impl Cluster {
         Self {
             brokers: BTreeMap::new(),
             topics: BTreeMap::new(),
-            group_coordinator: None,
-            transaction_coordinator: None,
+            coordinators: BTreeMap::new(),
             is_stale: true,
             is_asking: false,
             not_before: Instant::from_origin(Duration::ZERO),
@@ -101,7 +99,7 @@ impl Cluster {
         }
         let topic = self.topics.get_mut(&partition.topic).expect("it was entered above");
         if let Some(code) = topic.refused {
-            return Led::Refused(errors::name(code));
+            return Led::Refused(code);
         }
         if let Some(known) = topic.leaders.get(partition.partition as usize) {
             self.is_stale |= known.is_none();
@@ -126,32 +124,23 @@ impl Cluster {
     }
 
     /// Who coordinates; asked for anew once it is forgotten.
-    pub(super) const fn coordinator(&self, of: Coordinates) -> Option<Node> {
-        match of {
-            Coordinates::Group => self.group_coordinator,
-            Coordinates::Transaction => self.transaction_coordinator,
-        }
+    pub(super) fn coordinator(&self, whom: &Coordinated) -> Option<Node> {
+        self.coordinators.get(whom).copied()
     }
 
-    pub(super) fn set_coordinator(&mut self, of: Coordinates, found: Option<(Node, Address)>) {
-        let node = found.map(|(node, address)| {
-            self.brokers.insert(node, address);
-            node
-        });
-        match of {
-            Coordinates::Group => self.group_coordinator = node,
-            Coordinates::Transaction => self.transaction_coordinator = node,
-        }
+    pub(super) fn set_coordinator(&mut self, whom: Coordinated, (node, address): (Node, Address)) {
+        self.brokers.insert(node, address);
+        self.coordinators.insert(whom, node);
+    }
+
+    pub(super) fn forget_coordinator(&mut self, whom: &Coordinated) {
+        self.coordinators.remove(whom);
     }
 
     /// A broker cannot be reached: another may lead and coordinate in its place.
     pub(super) fn lost(&mut self, node: Node) {
         self.is_stale = true;
-        for of in [Coordinates::Group, Coordinates::Transaction] {
-            if self.coordinator(of) == Some(node) {
-                self.set_coordinator(of, None);
-            }
-        }
+        self.coordinators.retain(|_, coordinator| *coordinator != node);
     }
 
     /// Whether the cluster is to be asked about its topics now.

@@ -11,9 +11,10 @@
 //!   is decided there.
 
 mod answers;
+mod asked;
 mod asks;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -21,13 +22,15 @@ use bytes::Bytes;
 use super::cluster::Cluster;
 use super::connection::{Broken, Connection};
 use super::link::{Lane, Link};
-use super::messages::metadata::{Address, Coordinates};
+use super::messages::metadata::{Address, Coordinated};
+use super::questions::{Question, Questions, Reply};
 use super::reader::{self, Lost, Reader, Session};
 use super::terms::Terms;
 use super::transactor::{Offsets, Transactor};
 use super::writer::{self, Writer};
 use crate::log::{
-    ClientConfig, EffectId, End, LogEvent, OpenBatch, Outcome, PartitionId, TopicPartition,
+    ClientConfig, EffectId, End, LogError, LogEvent, OpenBatch, Outcome, PartitionId,
+    TopicPartition,
 };
 use crate::time::Instant;
 
@@ -35,7 +38,7 @@ use crate::time::Instant;
 #[derive(Debug)]
 pub(super) enum Purpose {
     Metadata,
-    Coordinator(Coordinates),
+    Coordinator(Coordinated),
     /// A step of the transaction, by its number.
     Step(u64),
     /// The limits of a position that is not in the log; the first one, once it is known.
@@ -45,6 +48,8 @@ pub(super) enum Purpose {
     },
     Fetch(reader::Ticket),
     Produce(writer::Ticket),
+    /// Questions of the control plane, by their numbers.
+    Questions(Vec<u64>),
 }
 
 /// What the owner of the sockets is to do.
@@ -59,7 +64,7 @@ pub(super) enum Order {
 pub(super) struct Core {
     terms: Terms,
     transactional_id: Option<Arc<str>>,
-    group: String,
+    group: Arc<str>,
     cluster: Cluster,
     links: BTreeMap<Lane, Link<Purpose>>,
     /// What brokers remember of what is read on a lane.
@@ -67,8 +72,9 @@ pub(super) struct Core {
     reader: Reader,
     writer: Writer,
     transactor: Transactor,
-    /// Coordinators that are being asked for: of the group, and of the transaction.
-    looking: [bool; 2],
+    questions: Questions,
+    /// Whose coordinators are being asked for.
+    looking: BTreeSet<Coordinated>,
     /// Positions whose first offset is known and whose end is to be asked for.
     half_lost: Vec<(Lost, i64)>,
     orders: Vec<Order>,
@@ -88,13 +94,14 @@ impl Core {
             reader: Reader::new(terms.isolation, terms.unpacked_bytes_max),
             writer: Writer::new(&terms),
             transactor: Transactor::new(transactional_id.clone()),
-            looking: [false; 2],
+            questions: Questions::default(),
+            looking: BTreeSet::new(),
             half_lost: Vec::new(),
             orders: Vec::new(),
             events: Vec::new(),
             attempts: 0,
             next_effect: 0,
-            group: config.group.clone(),
+            group: config.group.as_str().into(),
             transactional_id,
             terms,
         }
@@ -189,7 +196,7 @@ impl Core {
             return self.end_now(effect, Outcome::Failed(error));
         }
         if offsets.member.group.is_empty() {
-            offsets.member.group.clone_from(&self.group);
+            offsets.member.group = self.group.to_string();
         }
         self.transactor.commit_offsets(effect, offsets, now);
         effect
@@ -205,6 +212,16 @@ impl Core {
         }
         let refused = self.transactor.end(effect, end == End::Commit, now);
         refused.map_or(effect, |outcome| self.end_now(effect, outcome))
+    }
+
+    /// Asks what the control plane wants to know. The reply is there at the deadline at the latest.
+    pub(super) fn ask(&mut self, question: Question, deadline: Instant) -> u64 {
+        self.questions.put(question, deadline)
+    }
+
+    /// What was replied to a question, once.
+    pub(super) fn take_reply(&mut self, number: u64) -> Option<Result<Reply, LogError>> {
+        self.questions.take_reply(number)
     }
 
     // --- what the network says ---
@@ -228,6 +245,7 @@ impl Core {
         } else {
             tracing::debug!(target: "millstream::kafka", ?lane, "{why}");
         }
+        self.questions.hinder(why);
         let connection = link.lost(now, is_useful);
         self.sessions.remove(&lane);
         if let Some(node) = lane.node() {
@@ -262,6 +280,7 @@ impl Core {
         self.ask_cluster(now);
         self.take_steps(now);
         self.ask_limits(now);
+        self.ask_questions(now);
         self.write(now);
         self.read(now);
     }
@@ -323,6 +342,7 @@ impl Core {
             self.reader.deadline(now),
             self.writer.deadline(now),
             self.transactor.deadline(now),
+            self.questions.deadline(now),
         ]
         .into_iter()
         .flatten()

@@ -2,9 +2,10 @@
 //!
 //! There is no thread, queue or lock between the socket and the operators: an answer is read into a
 //! buffer, its batches are handed on as slices of it, and what operators write leaves from the
-//! batches that they wrote. See `core` for what decides, `network` for what
-//! carries.
+//! batches that they wrote. See `core` for what decides, `network` for what carries, `admin` for
+//! what the control plane asks in the same way.
 
+mod admin;
 mod api;
 mod cluster;
 mod compression;
@@ -15,6 +16,7 @@ mod link;
 mod messages;
 mod network;
 mod plane;
+mod questions;
 mod reader;
 mod sasl;
 mod secret;
@@ -32,6 +34,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(super) use self::admin::NativeAdmin;
 use self::core::Core;
 use self::messages::offsets::NamedOffset;
 use self::network::Network;
@@ -82,15 +85,7 @@ impl LogClient for Client {
     }
 
     fn commit_offsets(&mut self, offsets: &[CommittedOffset], member: &MemberToken) -> EffectId {
-        let named = offsets.iter().map(|committed| {
-            let name = self.partitions.name(committed.partition);
-            NamedOffset {
-                topic: name.topic,
-                partition: name.partition,
-                offset: committed.offset,
-                metadata: committed.metadata.clone(),
-            }
-        });
+        let named = offsets.iter().map(|offset| NamedOffset::of(offset, &self.partitions));
         let offsets = Offsets {
             offsets: named.collect::<Vec<_>>().into(),
             member: self.members.renewed(member),

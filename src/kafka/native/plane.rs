@@ -15,7 +15,7 @@ use super::settings::{Settings, Unsupported};
 use super::terms::{Packing, Terms};
 use super::tls::{self, TlsError};
 use crate::kafka::members::Members;
-use crate::log::{ClientConfig, LogError, Partitions};
+use crate::log::{ClientConfig, Isolation, LogError, Partitions};
 use crate::time::Instant;
 
 /// What all clients of a process share.
@@ -61,19 +61,42 @@ impl Plane {
         partitions: &Partitions,
         members: &Members,
     ) -> Result<Client, LogError> {
-        let connections = &self.settings.connections;
-        let wiring = Wiring {
-            options: connections.socket,
-            family: connections.family,
-            tls: self.tls.clone(),
-            answer_bytes_max: connections.answer_bytes_max,
-        };
         Ok(Client {
-            network: Network::new(wiring)?,
+            network: self.network()?,
             core: Core::new(self.terms(config), config),
             partitions: partitions.clone(),
             members: members.clone(),
             now: Instant::from_origin(Duration::ZERO),
+        })
+    }
+
+    /// A client that only asks, in the name of this group's application.
+    pub(super) fn asker(&self, group: &str) -> Result<(Core, Network), LogError> {
+        let config = ClientConfig {
+            client_id: "millstream-admin".into(),
+            isolation: Isolation::ReadUncommitted,
+            transactional_id: None,
+            transaction_timeout: FENCED_TIMEOUT,
+            group: group.to_owned(),
+            fetch_bytes_max: 0,
+            batch_bytes_max: 0,
+        };
+        let mut terms = self.terms(&config);
+        // Whoever does not answer may have died, and another taken its place.
+        terms.request_timeout = terms.request_timeout.min(ANSWER_TIMEOUT);
+        terms.setup_timeout = terms.setup_timeout.min(ANSWER_TIMEOUT);
+        terms.topic_patience = terms.topic_patience.min(ANSWER_TIMEOUT);
+        terms.reconnect_pauses.1 = terms.reconnect_pauses.1.min(RECONNECT_PAUSE_MAX);
+        Ok((Core::new(terms, &config), self.network()?))
+    }
+
+    fn network(&self) -> Result<Network, LogError> {
+        let connections = &self.settings.connections;
+        Network::new(Wiring {
+            options: connections.socket,
+            family: connections.family,
+            tls: self.tls.clone(),
+            answer_bytes_max: connections.answer_bytes_max,
         })
     }
 
@@ -111,6 +134,13 @@ impl Plane {
         }
     }
 }
+
+/// How long a broker may leave a question of the control plane without an answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+/// The longest pause before the control plane connects again.
+const RECONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// The timeout of a transaction that whoever fences another never begins.
+const FENCED_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Of a partition at once: less would be many small answers.
 const PARTITION_BYTES_MIN: usize = 16 * 1024;

@@ -169,8 +169,8 @@ impl Reader {
                 }
                 Led::NotYet => {}
                 Led::Missing => ended.push((*partition, ReadError::NotFound)),
-                Led::Refused(why) => {
-                    let text = format!("{}: {why}", reading.name);
+                Led::Refused(code) => {
+                    let text = format!("{}: {}", reading.name, errors::name(code));
                     ended.push((*partition, ReadError::Fatal(text)));
                 }
             }

@@ -170,7 +170,7 @@ impl Writer {
                 }
                 Led::By(_) | Led::NotYet => {}
                 Led::Missing => refused.push((*partition, "there is no such partition".into())),
-                Led::Refused(why) => refused.push((*partition, why)),
+                Led::Refused(code) => refused.push((*partition, errors::name(code))),
             }
         }
         for (partition, why) in refused {

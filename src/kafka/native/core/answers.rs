@@ -1,17 +1,17 @@
 //! What follows from an answer, and from none?
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Core, Purpose};
 use crate::kafka::native::connection::{Answer, Broken};
 use crate::kafka::native::errors::{self, Verdict, verdict};
 use crate::kafka::native::link::Lane;
-use crate::kafka::native::messages::metadata::{self, Coordinates};
-use crate::kafka::native::messages::transaction;
-use crate::kafka::native::messages::{fetch, produce};
+use crate::kafka::native::messages::metadata::{self, Coordinated, Coordinates};
+use crate::kafka::native::messages::{Code, Node, fetch, positions, produce, transaction};
 use crate::kafka::native::reader::{Mistrust, Ticket};
 use crate::kafka::native::transactor::{Step, Then};
-use crate::kafka::native::wire::Reader;
+use crate::kafka::native::wire::{Malformed, Read, Reader};
 use crate::kafka::native::writer;
 use crate::log::{LogEvent, Outcome};
 use crate::time::Instant;
@@ -29,9 +29,9 @@ impl Core {
                 let told = metadata::read(&mut answer.reader(), answer.version)?;
                 self.cluster.told(told, now);
             }
-            Purpose::Coordinator(of) => {
+            Purpose::Coordinator(whom) => {
                 let found = metadata::read_coordinator(&mut answer.reader())?;
-                self.found(*of, found, now);
+                self.found(whom, found, now);
             }
             Purpose::Step(number) => {
                 self.step_answered(*number, &mut answer.reader(), answer.version, now)?;
@@ -43,8 +43,11 @@ impl Core {
                 self.produced(ticket, &answers, now);
             }
             Purpose::Limit { .. } => {
-                let limit = metadata::read_limit(&mut answer.reader())?;
+                let limit = read_limit(&mut answer.reader())?;
                 self.limit(answer.purpose, limit, now);
+            }
+            Purpose::Questions(numbers) => {
+                self.questions_answered(numbers, &mut answer.reader(), now)?;
             }
         }
         Ok(())
@@ -60,20 +63,32 @@ impl Core {
 
     fn found(
         &mut self,
-        of: Coordinates,
-        found: Result<(super::super::messages::Node, metadata::Address), (i16, String)>,
+        whom: &Coordinated,
+        found: Result<(Node, metadata::Address), (i16, String)>,
         now: Instant,
     ) {
-        self.looking[of as usize] = false;
+        self.looking.remove(whom);
         match found {
-            Ok(found) => self.cluster.set_coordinator(of, Some(found)),
+            Ok(found) => self.cluster.set_coordinator(whom.clone(), found),
             Err((code, text)) => {
                 tracing::debug!(target: "millstream::kafka", "{}: {text}", errors::name(code));
-                // The step is taken, and fails, as if the coordinator had said so itself.
-                let then = self.transactor.not_found(of, code, now, &mut self.events);
-                self.then(then);
+                self.questions.not_found(whom, code, now);
+                if self.whom(whom.of).as_ref() == Some(whom) {
+                    // The step is taken, and fails, as if the coordinator had said so itself.
+                    let then = self.transactor.not_found(whom.of, code, now, &mut self.events);
+                    self.then(then);
+                }
             }
         }
+    }
+
+    /// Whom a coordinator of this client coordinates.
+    pub(super) fn whom(&self, of: Coordinates) -> Option<Coordinated> {
+        let id = match of {
+            Coordinates::Group => Some(Arc::clone(&self.group)),
+            Coordinates::Transaction => self.transactional_id.clone(),
+        };
+        id.map(|id| Coordinated { of, id })
     }
 
     fn step_answered(
@@ -112,7 +127,9 @@ impl Core {
 
     /// Whether the coordinator's broker has transactions of version 2.
     fn has_transactions_v2(&mut self) -> bool {
-        let Some(node) = self.cluster.coordinator(Coordinates::Transaction) else { return false };
+        let coordinator = self.whom(Coordinates::Transaction);
+        let coordinator = coordinator.and_then(|whom| self.cluster.coordinator(&whom));
+        let Some(node) = coordinator else { return false };
         let connection = self.links.get_mut(&Lane::Calls(node)).and_then(|link| link.up());
         let versions = connection.and_then(|connection| connection.versions().cloned());
         versions.is_some_and(|versions| versions.has_transactions_v2())
@@ -125,7 +142,11 @@ impl Core {
             Then::Refuse(partitions, outcome) => {
                 self.writer.fail(&partitions, &outcome, &mut self.events);
             }
-            Then::Forget(of) => self.cluster.set_coordinator(of, None),
+            Then::Forget(of) => {
+                if let Some(whom) = self.whom(of) {
+                    self.cluster.forget_coordinator(&whom);
+                }
+            }
         }
     }
 
@@ -196,7 +217,9 @@ impl Core {
     pub(super) fn unanswered(&mut self, purpose: Purpose, now: Instant) {
         match purpose {
             Purpose::Metadata => self.cluster.not_told(now),
-            Purpose::Coordinator(of) => self.looking[of as usize] = false,
+            Purpose::Coordinator(whom) => {
+                self.looking.remove(&whom);
+            }
             Purpose::Step(number) => {
                 if self.transactor.in_hand(number).is_some() {
                     self.transactor.unanswered(now, &mut self.events);
@@ -208,6 +231,13 @@ impl Core {
                 self.reader.put_off(&ticket, now);
             }
             Purpose::Produce(ticket) => self.writer.unanswered(&ticket, now),
+            Purpose::Questions(numbers) => self.questions.unanswered(&numbers, now),
         }
     }
+}
+
+/// The one offset that was asked for, or an error's code.
+fn read_limit(reader: &mut Reader<'_>) -> Read<Result<i64, Code>> {
+    let answers = positions::read_offsets(reader)?;
+    answers.into_iter().next().map(|part| part.answer).ok_or(Malformed("offset"))
 }

@@ -9,9 +9,9 @@ use crate::kafka::native::api::{Api, END_TXN_CLASSIC, PRODUCE_CLASSIC, TXN_OFFSE
 use crate::kafka::native::cluster::Led;
 use crate::kafka::native::connection::Connection;
 use crate::kafka::native::link::{Lane, Link};
-use crate::kafka::native::messages::metadata::{self, Coordinates};
+use crate::kafka::native::messages::metadata::{self, Coordinated};
 use crate::kafka::native::messages::transaction::{self, ProducerId};
-use crate::kafka::native::messages::{Node, fetch, offsets, produce};
+use crate::kafka::native::messages::{Node, fetch, offsets, positions, produce};
 use crate::kafka::native::reader::Due;
 use crate::kafka::native::transactor::Step;
 use crate::kafka::native::wire::Writer as Out;
@@ -20,13 +20,13 @@ use crate::log::TopicPartition;
 use crate::time::{Instant, millis};
 
 /// A request of one segment.
-fn whole(out: Out) -> Vec<Bytes> {
+pub(super) fn whole(out: Out) -> Vec<Bytes> {
     vec![Bytes::from(out.bytes)]
 }
 
 impl Core {
     /// A lane on which something can be asked now. One that is not there is made.
-    fn ready(&mut self, lane: Lane, now: Instant) -> Option<&mut Connection<Purpose>> {
+    pub(super) fn ready(&mut self, lane: Lane, now: Instant) -> Option<&mut Connection<Purpose>> {
         let pauses = self.terms.reconnect_pauses;
         let setup_timeout = self.terms.setup_timeout;
         let link = self.links.entry(lane).or_insert_with(|| Link::new(pauses, setup_timeout));
@@ -85,28 +85,23 @@ impl Core {
     }
 
     /// Whoever coordinates, once it is known and can be asked.
-    fn coordinator(&mut self, of: Coordinates, id: &str, now: Instant) -> Option<Lane> {
-        if let Some(node) = self.cluster.coordinator(of) {
+    pub(super) fn coordinator(&mut self, whom: &Coordinated, now: Instant) -> Option<Lane> {
+        if let Some(node) = self.cluster.coordinator(whom) {
             let lane = Lane::Calls(node);
             return self.ready(lane, now).is_some().then_some(lane);
         }
-        if self.looking[of as usize] {
+        if self.looking.contains(whom) {
             return None;
         }
         let lane = self.any_lane(now)?;
         let deadline = now + self.terms.request_timeout;
         let connection = self.ready(lane, now)?;
-        connection.ask(
-            Api::FindCoordinator,
-            None,
-            Purpose::Coordinator(of),
-            deadline,
-            |mut out, _| {
-                metadata::ask_coordinator(&mut out, of, id);
-                whole(out)
-            },
-        );
-        self.looking[of as usize] = true;
+        let purpose = Purpose::Coordinator(whom.clone());
+        connection.ask(Api::FindCoordinator, None, purpose, deadline, |mut out, _| {
+            metadata::ask_coordinator(&mut out, whom);
+            whole(out)
+        });
+        self.looking.insert(whom.clone());
         None
     }
 
@@ -117,16 +112,10 @@ impl Core {
         let is_quiet = self.writer.is_quiet() && self.writer.is_empty();
         self.transactor.end_unknown_to_brokers(is_quiet, &mut self.events);
         let Some(step) = self.transactor.next(now, is_quiet) else { return };
-        let lane = match (step.coordinator(), self.transactional_id.clone()) {
+        let lane = match self.whom(step.coordinator()) {
             // Without transactions any broker gives an epoch.
-            (Coordinates::Transaction, None) => self.any_lane(now),
-            (Coordinates::Transaction, Some(id)) => {
-                self.coordinator(Coordinates::Transaction, &id, now)
-            }
-            (Coordinates::Group, _) => {
-                let group = self.group.clone();
-                self.coordinator(Coordinates::Group, &group, now)
-            }
+            None => self.any_lane(now),
+            Some(whom) => self.coordinator(&whom, now),
         };
         if let Some(lane) = lane {
             self.take_step(lane, step, now);
@@ -202,9 +191,10 @@ impl Core {
             let is_ready = lane.is_some_and(|lane| self.ready(lane, now).is_some());
             match lane.filter(|_| is_ready).and_then(|lane| self.ready(lane, now)) {
                 Some(connection) => {
-                    let is_end = earliest.is_some();
+                    let limit =
+                        if earliest.is_some() { positions::END } else { positions::EARLIEST };
                     connection.ask(Api::ListOffsets, None, purpose, deadline, |mut out, _| {
-                        metadata::ask_limit(&mut out, &name.topic, name.partition, is_end);
+                        positions::ask_offsets(&mut out, &[(&name, limit)]);
                         whole(out)
                     });
                 }

@@ -1,5 +1,7 @@
 //! Which brokers are there, who leads which partition, and who coordinates whom?
 
+use std::sync::Arc;
+
 use super::{Code, Node};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 
@@ -102,16 +104,25 @@ fn read_topic(reader: &mut Reader<'_>, version: i16) -> Read<TopicMetadata> {
     Ok(TopicMetadata { name, code, partitions })
 }
 
-/// Whom a coordinator coordinates.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What a coordinator coordinates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(in crate::kafka::native) enum Coordinates {
+    /// The members of a group, and its offsets.
     Group = 0,
+    /// What is written under a transactional id.
     Transaction = 1,
 }
 
-pub(in crate::kafka::native) fn ask_coordinator(out: &mut Writer, of: Coordinates, id: &str) {
-    out.text(id);
-    out.i8(of as i8);
+/// Whom a coordinator coordinates: a group, or a transactional id.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(in crate::kafka::native) struct Coordinated {
+    pub(in crate::kafka::native) of: Coordinates,
+    pub(in crate::kafka::native) id: Arc<str>,
+}
+
+pub(in crate::kafka::native) fn ask_coordinator(out: &mut Writer, whom: &Coordinated) {
+    out.text(&whom.id);
+    out.i8(whom.of as i8);
     out.no_tags();
 }
 
@@ -125,48 +136,4 @@ pub(in crate::kafka::native) fn read_coordinator(
     let found = (Node(reader.i32()?), read_address(reader)?);
     reader.tags()?;
     Ok(if code == 0 { Ok(found) } else { Err((code, text)) })
-}
-
-/// Asks for the first offset of a partition, or for the one behind its last record.
-pub(in crate::kafka::native) fn ask_limit(
-    out: &mut Writer,
-    topic: &str,
-    partition: u32,
-    is_end: bool,
-) {
-    out.i32(-1);
-    // The end counts open transactions, too: it is what the log holds.
-    out.i8(0);
-    out.list([()].into_iter(), |out, ()| {
-        out.text(topic);
-        out.list([()].into_iter(), |out, ()| {
-            out.i32(partition as i32);
-            out.i32(-1);
-            out.i64(if is_end { -1 } else { -2 });
-            out.no_tags();
-        });
-        out.no_tags();
-    });
-    out.no_tags();
-}
-
-/// The offset that was asked for, or an error's code.
-pub(in crate::kafka::native) fn read_limit(reader: &mut Reader<'_>) -> Read<Result<i64, Code>> {
-    reader.i32()?;
-    let topics = reader.list(3, |topic| {
-        topic.text()?;
-        let partitions = topic.list(27, |each| {
-            each.i32()?;
-            let code = each.i16()?;
-            each.i64()?;
-            let offset = each.i64()?;
-            each.i32()?;
-            each.tags()?;
-            Ok(if code == 0 { Ok(offset) } else { Err(code) })
-        })?;
-        topic.tags()?;
-        Ok(partitions)
-    })?;
-    let mut limits = topics.into_iter().flatten();
-    limits.next().ok_or(crate::kafka::native::wire::Malformed("offset"))
 }

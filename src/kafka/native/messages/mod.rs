@@ -5,6 +5,7 @@
 pub(super) mod fetch;
 pub(super) mod metadata;
 pub(super) mod offsets;
+pub(super) mod positions;
 pub(super) mod produce;
 pub(super) mod transaction;
 

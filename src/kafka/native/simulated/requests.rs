@@ -106,6 +106,7 @@ impl Cluster {
             Api::OffsetCommit => self.commit_outside(reader, out, at)?,
             Api::EndTxn => self.end_transaction(head.version, reader, out, at)?,
             Api::SaslHandshake | Api::SaslAuthenticate => unreachable!("nobody asks who comes"),
+            Api::OffsetFetch | Api::DeleteRecords => unreachable!("no worker asks for it"),
         }
         Ok(true)
     }
