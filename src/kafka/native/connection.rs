@@ -41,6 +41,8 @@ pub(super) enum Broken {
     Unauthenticated(String),
     #[error("who comes has to say so anew")]
     Spent,
+    #[error("nothing was asked on it for long")]
+    Idle,
 }
 
 impl Broken {
@@ -95,6 +97,8 @@ pub(super) struct Connection<P> {
     in_flight: VecDeque<InFlight<P>>,
     outgoing: VecDeque<Bytes>,
     last_correlation: i32,
+    /// When it was last heard of; `None` before the first words are over.
+    heard: Option<Instant>,
 }
 
 impl<P> Connection<P> {
@@ -114,6 +118,7 @@ impl<P> Connection<P> {
             in_flight: VecDeque::new(),
             outgoing: VecDeque::new(),
             last_correlation: 0,
+            heard: None,
         };
         connection.greet(Api::Hello, |out| {
             out.text(env!("CARGO_PKG_NAME"));
@@ -141,6 +146,11 @@ impl<P> Connection<P> {
         // Nothing more is asked, and what was asked is answered.
         self.greeting = Greeting::Farewell;
         self.in_flight.is_empty()
+    }
+
+    /// Since when nothing has been asked on it.
+    pub(super) fn idle_since(&self) -> Option<Instant> {
+        self.heard.filter(|_| self.in_flight.is_empty())
     }
 
     /// How many requests have not been answered.
@@ -213,6 +223,7 @@ impl<P> Connection<P> {
         }
         let head = reader.position();
         let version = asked.version;
+        self.heard = Some(now);
         if let Some(purpose) = asked.purpose {
             return Ok(Some(Answer { purpose, version, frame, head }));
         }

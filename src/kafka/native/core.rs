@@ -13,6 +13,8 @@
 mod answers;
 mod asked;
 mod asks;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -91,7 +93,7 @@ impl Core {
             cluster: Cluster::new(terms.metadata_age_max, terms.topic_patience),
             links: BTreeMap::new(),
             sessions: BTreeMap::new(),
-            reader: Reader::new(terms.isolation, terms.unpacked_bytes_max),
+            reader: Reader::new(&terms),
             writer: Writer::new(&terms),
             transactor: Transactor::new(transactional_id.clone()),
             questions: Questions::default(),
@@ -277,12 +279,13 @@ impl Core {
         self.leave_the_silent(now);
         self.leave_bootstrap(now);
         self.writer.expire(now, &mut self.events);
-        self.ask_cluster(now);
         self.take_steps(now);
         self.ask_limits(now);
         self.ask_questions(now);
         self.write(now);
         self.read(now);
+        // After those that need to know who leads, so that none of them waits for another turn.
+        self.ask_cluster(now);
     }
 
     fn leave_the_silent(&mut self, now: Instant) {
@@ -294,6 +297,8 @@ impl Core {
                 silent.push((*lane, broken));
             } else if link.up().is_some_and(|connection| connection.is_spent(now)) {
                 silent.push((*lane, Broken::Spent));
+            } else if link.is_idle(now, self.terms.idle_max) {
+                silent.push((*lane, Broken::Idle));
             }
         }
         for (lane, broken) in silent {
@@ -302,11 +307,12 @@ impl Core {
         }
     }
 
-    /// Once brokers are known by their numbers, the first connection is not needed any more.
+    /// Once a broker that is known by its number can be asked, the first connection is not needed.
     fn leave_bootstrap(&mut self, now: Instant) {
-        let is_known = self.cluster.brokers().next().is_some();
+        let mut others = self.links.iter_mut().filter(|(lane, _)| lane.node().is_some());
+        let is_replaced = others.any(|(_, link)| link.ready(now).is_some());
         let link = self.links.get_mut(&Lane::Bootstrap).and_then(|link| link.ready(now));
-        if is_known && link.is_some_and(|connection| connection.in_flight() == 0) {
+        if is_replaced && link.is_some_and(|connection| connection.in_flight() == 0) {
             self.links.remove(&Lane::Bootstrap);
             self.orders.push(Order::Close(Lane::Bootstrap));
         }

@@ -86,6 +86,12 @@ impl<P> Link<P> {
         }
     }
 
+    /// Whether nothing has been asked for so long that it is not worth being kept.
+    pub(super) fn is_idle(&mut self, now: Instant, idle_max: Option<Duration>) -> bool {
+        let since = self.up().and_then(|connection| connection.idle_since());
+        since.zip(idle_max).is_some_and(|(since, most)| now.since(since) >= most)
+    }
+
     pub(super) const fn up(&mut self) -> Option<&mut Connection<P>> {
         match &mut self.state {
             State::Up(connection) => Some(connection),
@@ -132,5 +138,30 @@ impl<P> Link<P> {
                 [connection.deadline(), quiet].into_iter().flatten().min()
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_origin(Duration::from_millis(millis))
+    }
+
+    #[test]
+    fn one_that_is_being_greeted_is_not_idle() {
+        let second = Duration::from_secs(1);
+        let mut link: Link<()> = Link::new((second, second), second);
+        link.connecting(at(0));
+        link.connected(Connection::new(&"client".into(), None, at(1_000)));
+        assert!(!link.is_idle(at(60_000), Some(second)));
+        // The answer to the first words: no error, and no request that is spoken.
+        let answer = [0, 0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0];
+        let link_up = link.up().expect("it was connected");
+        link_up.received(bytes::Bytes::copy_from_slice(&answer), at(100)).unwrap();
+        assert!(!link.is_idle(at(1_099), Some(second)));
+        assert!(link.is_idle(at(1_100), Some(second)));
+        assert!(!link.is_idle(at(1_100), None));
     }
 }

@@ -121,6 +121,7 @@ impl Plane {
                 .max(PARTITION_BYTES_MIN),
             unpacked_bytes_max: connections.answer_bytes_max,
             batch_bytes_max: produce.batch_bytes_max.min(config.batch_bytes_max).max(1),
+            request_bytes_max: produce.request_bytes_max,
             packing: produce.compression.map(|codec| Packing { codec, level }),
             delivery_timeout: produce.delivery_timeout,
             in_flight_max: produce.in_flight_max,
@@ -129,6 +130,9 @@ impl Plane {
             request_timeout: connections.answer_timeout,
             setup_timeout: connections.setup_timeout,
             reconnect_pauses: (connections.reconnect.first, connections.reconnect.most),
+            retry_pause: connections.retry.first.min(connections.retry.most),
+            fetch_pause: fetch.error_backoff,
+            idle_max: connections.idle_max,
             metadata_age_max: metadata.age_max,
             topic_patience: metadata.topic_patience,
         }

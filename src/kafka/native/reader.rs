@@ -24,11 +24,10 @@ pub(super) use self::session::Session;
 use super::cluster::{Cluster, Leader, Led};
 use super::errors::{self, Verdict, verdict};
 use super::messages::{Node, fetch};
+use super::terms::Terms;
 use crate::log::{Isolation, LogEvent, PartitionId, ReadError, RecordBatch, TopicPartition};
 use crate::time::Instant;
 
-/// Before a partition is asked for again that could not be read.
-const PAUSE: Duration = Duration::from_millis(50);
 /// After that long the leader is asked again which broker is nearest.
 const NEARER_MAX: Duration = Duration::from_secs(300);
 /// How often a damaged batch is asked for, in case it was damaged on its way.
@@ -77,13 +76,21 @@ pub(super) struct Reader {
     next_number: u64,
     /// The largest batch that is unpacked.
     unpacked_max: usize,
+    /// Before something is asked for again.
+    pause: Duration,
     lost: Vec<Lost>,
 }
 
 impl Reader {
-    pub(super) const fn new(isolation: Isolation, unpacked_max: usize) -> Self {
-        let readings = BTreeMap::new();
-        Self { readings, isolation, next_number: 0, unpacked_max, lost: Vec::new() }
+    pub(super) const fn new(terms: &Terms) -> Self {
+        Self {
+            readings: BTreeMap::new(),
+            isolation: terms.isolation,
+            next_number: 0,
+            unpacked_max: terms.unpacked_bytes_max,
+            pause: terms.fetch_pause,
+            lost: Vec::new(),
+        }
     }
 
     /// Starts, or moves, reading of a partition. One that is paused stays so.
@@ -204,8 +211,9 @@ impl Reader {
     /// All of these have to wait.
     pub(super) fn put_off(&mut self, ticket: &Ticket, now: Instant) {
         for (partition, number) in &ticket.0 {
+            let not_before = now + self.pause;
             if let Some(reading) = self.current(*partition, *number) {
-                reading.not_before = now + PAUSE;
+                reading.not_before = not_before;
                 reading.nearer = None;
             }
         }
@@ -225,6 +233,7 @@ impl Reader {
         events: &mut Vec<LogEvent>,
     ) -> Mistrust {
         let (isolation, most) = (self.isolation, self.unpacked_max);
+        let not_before = now + self.pause;
         let (id, number) = partition;
         let Some(reading) = self.current(id, number) else { return Mistrust::No };
         let was_nearer = reading.nearer.is_some();
@@ -252,7 +261,7 @@ impl Reader {
                 events.push(LogEvent::ReadFailed { partition: id, error });
                 return Mistrust::No;
             }
-            _ => reading.not_before = now + PAUSE,
+            _ => reading.not_before = not_before,
         }
         Mistrust::Leader(reading.name.clone())
     }
@@ -267,7 +276,7 @@ impl Reader {
     ) {
         let Some(reading) = self.readings.get_mut(&partition) else { return };
         reading.damaged += 1;
-        reading.not_before = now + PAUSE;
+        reading.not_before = now + self.pause;
         if reading.damaged < DAMAGED_MAX {
             return;
         }
@@ -315,8 +324,9 @@ impl Reader {
 
     /// The limits could not be asked for; they are to be asked for again.
     pub(super) fn still_lost(&mut self, lost: Lost, now: Instant) {
+        let not_before = now + self.pause;
         if let Some(reading) = self.current(lost.partition, lost.reading) {
-            reading.not_before = now + PAUSE;
+            reading.not_before = not_before;
             self.lost.push(lost);
         }
     }

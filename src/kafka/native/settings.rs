@@ -67,7 +67,7 @@ pub(super) struct ConnectionSettings {
     pub(super) idle_max: Option<Duration>,
     /// `reconnect.backoff.ms`, `reconnect.backoff.max.ms`.
     pub(super) reconnect: Backoff,
-    /// `retry.backoff.ms`, `retry.backoff.max.ms`.
+    /// `retry.backoff.ms`, and no longer than `retry.backoff.max.ms`: the pause does not grow.
     pub(super) retry: Backoff,
     /// `receive.message.max.bytes`: a longer answer is an error.
     pub(super) answer_bytes_max: usize,
@@ -125,15 +125,13 @@ pub(super) struct FetchSettings {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct ProduceSettings {
-    /// `linger.ms`, `queue.buffering.max.ms`.
-    pub(super) linger: Duration,
     /// `compression.type`, `compression.codec`; none is not at all.
     pub(super) compression: Option<Codec>,
     /// `compression.level`; none is the codec's own default.
     pub(super) compression_level: Option<i32>,
     /// `batch.size`.
     pub(super) batch_bytes_max: usize,
-    /// `message.max.bytes`: of one request.
+    /// `message.max.bytes`: of the batches of one request, unless it is of one batch only.
     pub(super) request_bytes_max: usize,
     /// `max.in.flight.requests.per.connection`, `max.in.flight`: from 1 to 5, since brokers keep
     /// only the last five batches of a producer apart.
@@ -247,8 +245,6 @@ impl Draft {
             self.refresh_interval.map_or(self.metadata.age_max, |i| i.min(self.metadata.age_max));
         let Backoff { first, most } = &mut self.connections.reconnect;
         *most = (*most).max(*first);
-        let Backoff { first, most } = &mut self.connections.retry;
-        *most = (*most).max(*first);
         Some(Settings {
             brokers: self.brokers,
             rack: self.rack,
@@ -304,7 +300,6 @@ impl Default for FetchSettings {
 impl Default for ProduceSettings {
     fn default() -> Self {
         Self {
-            linger: Duration::from_millis(5),
             compression: None,
             compression_level: None,
             batch_bytes_max: 1_000_000,

@@ -26,6 +26,8 @@ pub(super) struct Terms {
     pub(super) partition_bytes_max: usize,
     pub(super) unpacked_bytes_max: usize,
     pub(super) batch_bytes_max: usize,
+    /// Of all batches in one request.
+    pub(super) request_bytes_max: usize,
     pub(super) packing: Option<Packing>,
     /// How long a batch may wait to be acknowledged; `None` is without end.
     pub(super) delivery_timeout: Option<Duration>,
@@ -42,6 +44,12 @@ pub(super) struct Terms {
     pub(super) topic_patience: Duration,
     /// The pause before a connection is made again: the first, and the longest.
     pub(super) reconnect_pauses: (Duration, Duration),
+    /// The pause before what was refused, or not answered, is written again.
+    pub(super) retry_pause: Duration,
+    /// The same of what is read.
+    pub(super) fetch_pause: Duration,
+    /// A connection of which nothing was asked for so long is closed; `None` is never.
+    pub(super) idle_max: Option<Duration>,
     pub(super) metadata_age_max: Duration,
 }
 

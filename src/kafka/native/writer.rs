@@ -48,9 +48,15 @@ struct Sending {
 #[derive(Debug, Default)]
 pub(super) struct Due {
     parts: Vec<(produce::Part, (PartitionId, u64))>,
+    bytes: usize,
 }
 
 impl Due {
+    fn push(&mut self, part: produce::Part, ticket: (PartitionId, u64)) {
+        self.bytes += part.batch.len();
+        self.parts.push((part, ticket));
+    }
+
     /// What to write into the request, and what to keep.
     pub(super) fn split(mut self) -> (Vec<produce::Part>, Ticket) {
         self.parts.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
@@ -79,6 +85,10 @@ pub(super) struct Writer {
     in_flight_max: usize,
     /// How long a send may wait to be acknowledged.
     timeout: Option<Duration>,
+    /// Before a batch leaves again.
+    pause: Duration,
+    /// Of all batches in one request.
+    request_bytes_max: usize,
 }
 
 /// Brokers remember so many batches of a producer and partition: a retry of one of them is known.
@@ -95,6 +105,8 @@ impl Writer {
             bytes_max: terms.batch_bytes_max,
             in_flight_max,
             timeout: terms.delivery_timeout,
+            pause: terms.retry_pause,
+            request_bytes_max: terms.request_bytes_max,
         }
     }
 
@@ -164,9 +176,13 @@ impl Writer {
             }
             match cluster.led(queue.name(), now) {
                 Led::By(leader) if may_write(*partition, leader.node) => {
-                    let (number, batch) = queue.take(by);
-                    let part = produce::Part { partition: queue.name().clone(), batch };
-                    due.entry(leader.node).or_default().parts.push((part, (*partition, number)));
+                    let due = due.entry(leader.node).or_default();
+                    // The rest leaves in the next request.
+                    if due.bytes < self.request_bytes_max {
+                        let (number, batch) = queue.take(by);
+                        let part = produce::Part { partition: queue.name().clone(), batch };
+                        due.push(part, (*partition, number));
+                    }
                 }
                 Led::By(_) | Led::NotYet => {}
                 Led::Missing => refused.push((*partition, "there is no such partition".into())),
@@ -194,7 +210,7 @@ impl Writer {
         for (partition, number) in &ticket.0 {
             if let Some(queue) = self.queues.get_mut(partition) {
                 queue.doubt(*number);
-                queue.came_back(*number, now);
+                queue.came_back(*number, now + self.pause);
             }
         }
     }
@@ -229,7 +245,7 @@ impl Writer {
             let Some(answer) = answer else {
                 // A broker that says nothing of a batch may have taken it.
                 queue.doubt(*number);
-                queue.came_back(*number, now);
+                queue.came_back(*number, now + self.pause);
                 continue;
             };
             if verdict(answer.code) == Verdict::AskLeader {
@@ -256,7 +272,7 @@ impl Writer {
         }
         match queue.fate(number, verdict) {
             Fate::Gone => {}
-            Fate::Again => queue.came_back(number, now),
+            Fate::Again => queue.came_back(number, now + self.pause),
             Fate::Split => self.split(partition, number, now),
             Fate::Done => {
                 let Some((effect, count)) = queue.remove(number) else { return };

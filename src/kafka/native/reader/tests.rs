@@ -115,7 +115,14 @@ struct Test {
 impl Test {
     fn new(isolation: Isolation) -> Self {
         let (partition, now) = (partition(), Instant::from_origin(Duration::from_secs(10)));
-        let mut reader = Reader::new(isolation, MOST);
+        let mut reader = Reader {
+            readings: BTreeMap::new(),
+            isolation,
+            next_number: 0,
+            unpacked_max: MOST,
+            pause: Duration::from_millis(50),
+            lost: Vec::new(),
+        };
         reader.read_from(partition, TopicPartition::new("t", 0), 0);
         Self { reader, partition, now, events: Vec::new() }
     }

@@ -1,7 +1,5 @@
 //! What becomes of a property of librdkafka's, by its name?
 
-use std::time::Duration;
-
 use super::{Draft, values};
 
 /// Reads the value of a property.
@@ -141,8 +139,6 @@ const FETCH: &[(&str, Put)] = &[
 ];
 
 const PRODUCE: &[(&str, Put)] = &[
-    ("linger.ms", linger),
-    ("queue.buffering.max.ms", linger),
     ("compression.type", compression),
     ("compression.codec", compression),
     ("compression.level", |d, v| set(&mut d.produce.compression_level, values::level(v))),
@@ -163,11 +159,6 @@ const PRODUCE: &[(&str, Put)] = &[
 
 fn partition_bytes_max(draft: &mut Draft, value: &str) -> Result<(), String> {
     set(&mut draft.fetch.partition_bytes_max, values::bytes(value, 1..=1_000_000_000))
-}
-
-fn linger(draft: &mut Draft, value: &str) -> Result<(), String> {
-    let most = Duration::from_secs(900).as_millis();
-    set(&mut draft.produce.linger, values::millis(value, 0..=most as i64))
 }
 
 fn compression(draft: &mut Draft, value: &str) -> Result<(), String> {
@@ -200,7 +191,8 @@ const FIXED: &[(&str, &[&str])] = &[
 ];
 
 /// What speaks of the insides of librdkafka, of the membership and the administration, which stay
-/// with it, or of what the engine decides.
+/// with it, or of what the engine decides: no batch lingers, since what is written while a request
+/// is under way is gathered anyway.
 const HARMLESS: &[&str] = &[
     "api.version.fallback.ms",
     "api.version.request.timeout.ms",
@@ -232,6 +224,7 @@ const HARMLESS: &[&str] = &[
     "heartbeat.interval.ms",
     "internal.termination.signal",
     "isolation.level",
+    "linger.ms",
     "log.connection.close",
     "log.queue",
     "log.thread.name",
@@ -248,6 +241,7 @@ const HARMLESS: &[&str] = &[
     "queue.buffering.backpressure.threshold",
     "queue.buffering.max.kbytes",
     "queue.buffering.max.messages",
+    "queue.buffering.max.ms",
     "queued.max.messages.kbytes",
     "queued.min.messages",
     "reconnect.backoff.jitter.ms",

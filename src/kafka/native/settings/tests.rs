@@ -28,14 +28,14 @@ fn secured(security: Security) -> Result<Settings, Unsupported> {
 
 #[test]
 fn what_the_other_data_plane_runs_with_is_honoured() {
-    let config = Config::builder("app", "one:1,two").client_property("linger.ms", "20");
+    let config = Config::builder("app", "one:1,two").client_property("retry.backoff.ms", "20");
     let properties = Properties::of(&config.build().unwrap());
     let reading = properties.reading(&[("client.id", "app-1"), ("auto.offset.reset", "error")]);
     let writing = properties.writing(&[("transactional.id", "app-1"), ("batch.size", "900000")]);
     let settings = Settings::of(&[reading, writing, properties.plain(&[])].concat()).unwrap();
     assert_eq!(settings.fetch.wait_max, Duration::from_millis(100));
     assert_eq!(settings.fetch.error_backoff, Duration::from_millis(100));
-    assert_eq!(settings.produce.linger, Duration::from_millis(20));
+    assert_eq!(settings.connections.retry.first, Duration::from_millis(20));
     assert_eq!(settings.produce.batch_bytes_max, 900_000);
     assert_eq!(settings.produce.request_bytes_max, 104_857_600);
     assert!(settings.connections.socket.is_kept_alive);
@@ -111,8 +111,8 @@ fn values_are_read_with_their_limits() {
         ("connections.max.idle.ms", "-2"),
         ("broker.address.family", "v5"),
         ("fetch.min.bytes", "-1"),
-        ("linger.ms", "900001"),
-        ("linger.ms", "0.5"),
+        ("retry.backoff.ms", "300001"),
+        ("retry.backoff.ms", "0.5"),
         ("compression.type", "brotli"),
         ("max.in.flight", "0"),
         ("security.protocol", "tls"),
@@ -127,10 +127,10 @@ fn values_are_read_with_their_limits() {
 #[test]
 fn the_last_value_counts() {
     let read =
-        settings(&[("linger.ms", "soon"), ("acks", "1"), ("linger.ms", "3"), ("acks", "-1")]);
-    assert_eq!(read.produce.linger, Duration::from_millis(3));
-    let read = settings(&[("linger.ms", "3"), ("queue.buffering.max.ms", "4")]);
-    assert_eq!(read.produce.linger, Duration::from_millis(4), "of aliases too");
+        settings(&[("batch.size", "many"), ("acks", "1"), ("batch.size", "3"), ("acks", "-1")]);
+    assert_eq!(read.produce.batch_bytes_max, 3);
+    let read = settings(&[("max.in.flight", "3"), ("max.in.flight.requests.per.connection", "4")]);
+    assert_eq!(read.produce.in_flight_max, 4, "of aliases too");
 }
 
 #[test]

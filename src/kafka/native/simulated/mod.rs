@@ -258,6 +258,11 @@ impl World {
     }
 }
 
+/// What a client keeps to that can reach two brokers, and what else it may keep to.
+pub(super) fn terms_of(config: &ClientConfig, seed: u64) -> Terms {
+    terms(config, [1, 2], &mut Random::new(seed))
+}
+
 fn terms(config: &ClientConfig, brokers: [i32; 2], random: &mut Random) -> Terms {
     let address = |node| Address { host: "broker".into(), port: 9000 + node as u16 };
     Terms {
@@ -272,6 +277,7 @@ fn terms(config: &ClientConfig, brokers: [i32; 2], random: &mut Random) -> Terms
         partition_bytes_max: 1024 * 1024,
         unpacked_bytes_max: 1024 * 1024,
         batch_bytes_max: config.batch_bytes_max,
+        request_bytes_max: random.pick(&[1, 1024 * 1024]),
         packing: None,
         delivery_timeout: random.pick(&[None, Some(Duration::from_secs(5))]),
         transaction_timeout: config.transaction_timeout,
@@ -281,6 +287,9 @@ fn terms(config: &ClientConfig, brokers: [i32; 2], random: &mut Random) -> Terms
         setup_timeout: Duration::from_secs(1),
         topic_patience: Duration::from_secs(60),
         reconnect_pauses: (Duration::from_millis(50), Duration::from_millis(500)),
+        retry_pause: Duration::from_millis(50),
+        fetch_pause: Duration::from_millis(50),
+        idle_max: random.pick(&[None, Some(Duration::from_millis(500))]),
         metadata_age_max: Duration::from_secs(3),
     }
 }

@@ -21,9 +21,6 @@ use crate::log::batch::{
 use crate::log::{EffectId, OpenBatch, TopicPartition};
 use crate::time::Instant;
 
-/// Before a batch leaves again.
-const PAUSE: Duration = Duration::from_millis(50);
-
 #[derive(Debug)]
 enum Body {
     /// Has never left.
@@ -137,11 +134,12 @@ impl Queue {
         }
     }
 
-    pub(super) fn came_back(&mut self, number: u64, now: Instant) {
+    /// A batch did not get through; nothing leaves before `not_before`.
+    pub(super) fn came_back(&mut self, number: u64, not_before: Instant) {
         let Some(at) = self.place(number) else { return };
         self.batches[at].is_in_flight = false;
         self.is_gathering = true;
-        self.not_before = now + PAUSE;
+        self.not_before = not_before;
     }
 
     /// A batch that has left may have been appended.
@@ -192,7 +190,6 @@ impl Queue {
         now: Instant,
     ) -> Option<(EffectId, u32)> {
         self.came_back(number, now);
-        self.not_before = now;
         let at = self.place(number)?;
         self.give_number_back(at);
         let batch = self.batches.remove(at)?;

@@ -40,7 +40,8 @@ impl Test {
         cluster.led(&TopicPartition::new("t", 0), now);
         let address = Address { host: "broker".into(), port: 9092 };
         let (leader, leader_epoch) = (Node(1), 1);
-        let partitions = vec![PartitionMetadata { index: 0, code: 0, leader, leader_epoch }];
+        let partitions =
+            [0, 1].map(|index| PartitionMetadata { index, code: 0, leader, leader_epoch }).into();
         let topics = vec![TopicMetadata { name: "t".into(), code: 0, partitions }];
         cluster.told(Metadata { brokers: vec![(Node(1), address)], topics }, now);
         let writer = Writer {
@@ -50,6 +51,8 @@ impl Test {
             bytes_max: 1000,
             in_flight_max: IN_FLIGHT_MAX,
             timeout: Some(second * 60),
+            pause: second / 20,
+            request_bytes_max: usize::MAX,
         };
         let partition = Partitions::default().id(&TopicPartition::new("t", 0));
         Self { writer, cluster, partition, now, epoch: 0, events: Vec::new() }
@@ -238,4 +241,22 @@ fn what_is_never_acknowledged_is_unknown_in_the_end() {
     test.now = test.now + Duration::from_secs(61);
     test.writer.expire(test.now, &mut test.events);
     assert_eq!(test.told(), ["1 unknown"]);
+}
+
+#[test]
+fn what_a_request_has_no_room_for_leaves_in_the_next() {
+    let mut test = Test::new();
+    test.writer.request_bytes_max = 1;
+    let partitions = Partitions::default();
+    for index in [0, 1] {
+        let name = TopicPartition::new("t", index);
+        let of = (EffectId(u64::from(index)), test.now);
+        let id = partitions.id(&name);
+        test.writer.send(of, id, || name, batch(1), &mut test.events);
+    }
+    for _ in [0, 1] {
+        let (_, ticket) = test.leave().expect("one of them leaves");
+        assert_eq!(ticket.0.len(), 1, "the first is larger than the limit, and leaves alone");
+    }
+    assert!(test.leave().is_none());
 }
