@@ -14,7 +14,7 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -143,20 +143,9 @@ impl Reader {
         self.readings.get(&partition)?.end
     }
 
-    /// The brokers of which something can be asked.
-    pub(super) fn nodes(&self, cluster: &mut Cluster, now: Instant) -> BTreeSet<Node> {
-        let due = self.readings.values().filter(|reading| reading.may_ask(now));
-        due.filter_map(|reading| match cluster.led(&reading.name, now) {
-            Led::By(leader) => Some(reading.nearer(now).unwrap_or(leader.node)),
-            Led::NotYet | Led::Missing | Led::Refused(_) => None,
-        })
-        .collect()
-    }
-
-    /// What can be asked of these brokers, without what has been asked for already.
+    /// What can be asked, by broker, without what has been asked for already.
     pub(super) fn due(
         &mut self,
-        nodes: impl Fn(Node) -> bool,
         cluster: &mut Cluster,
         now: Instant,
         events: &mut Vec<LogEvent>,
@@ -170,9 +159,7 @@ impl Reader {
             match cluster.led(&reading.name, now) {
                 Led::By(leader) => {
                     let node = reading.nearer(now).unwrap_or(leader.node);
-                    if nodes(node) {
-                        due.entry(node).or_default().push(*partition, reading, leader);
-                    }
+                    due.entry(node).or_default().push(*partition, reading, leader);
                 }
                 Led::NotYet => {}
                 Led::Missing => ended.push((*partition, ReadError::NotFound)),
@@ -186,7 +173,6 @@ impl Reader {
             self.readings.remove(&partition);
             events.push(LogEvent::ReadFailed { partition, error });
         }
-        due.values_mut().for_each(Due::sort);
         due
     }
 
@@ -376,13 +362,10 @@ impl Due {
         self.parts.push((part, partition, reading.number));
     }
 
-    /// Partitions of one topic have to stand beside each other.
-    fn sort(&mut self) {
-        self.parts.sort_by(|(a, ..), (b, ..)| a.partition.cmp(&b.partition));
-    }
-
     /// What the request is about, and what to keep.
-    pub(super) fn split(self) -> (Vec<(fetch::Part, PartitionId)>, Ticket) {
+    pub(super) fn split(mut self) -> (Vec<(fetch::Part, PartitionId)>, Ticket) {
+        // Partitions of one topic have to stand beside each other.
+        self.parts.sort_by(|(a, ..), (b, ..)| a.partition.cmp(&b.partition));
         let ticket = self.parts.iter().map(|(_, partition, number)| (*partition, *number));
         let ticket = Ticket(ticket.collect());
         (self.parts.into_iter().map(|(part, partition, _)| (part, partition)).collect(), ticket)

@@ -3,11 +3,11 @@
 //! Where the way is hit, it is that of `b` alone: `a` and `c`, and who feeds and who watches, reach
 //! the broker by another one.
 //!
-//! These run on request, not with the rest, because not all of them hold. A process whose
-//! connections are cut was silent for longer than a session. With librdkafka as the data plane,
+//! These run on request, not with the rest, because not all of them hold over either data plane. A
+//! process whose connections are cut was silent for longer than a session. Over librdkafka,
 //! transactions stayed open on a broker that was killed under exactly-once, so that tasks did not
-//! end restoring. Where one of three brokers dies, librdkafka's administration goes on to ask it
-//! for what its successor knows, so that tasks wait for a minute.
+//! end restoring; and where one of three brokers died, its administration went on to ask it for
+//! what its successor knows, so that tasks waited for a minute.
 
 use std::time::Duration;
 

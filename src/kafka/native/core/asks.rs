@@ -1,6 +1,6 @@
 //! What is asked for in a turn, and of whom?
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 
@@ -107,8 +107,7 @@ impl Core {
 
     /// Takes the next step of the transaction, or of what stands in its place.
     pub(super) fn take_steps(&mut self, now: Instant) {
-        let waiting: Vec<_> = self.writer.waiting().map(|(partition, _)| partition).collect();
-        self.transactor.want(waiting.into_iter());
+        self.transactor.want(self.writer.waiting().map(|(partition, _)| partition));
         let is_quiet = self.writer.is_quiet() && self.writer.is_empty();
         self.transactor.end_unknown_to_brokers(is_quiet, &mut self.events);
         let Some(step) = self.transactor.next(now, is_quiet) else { return };
@@ -261,13 +260,11 @@ impl Core {
 
     /// Asks for records, each broker for all that it leads and that is not asked for already.
     pub(super) fn read(&mut self, now: Instant) {
-        let nodes = self.reader.nodes(&mut self.cluster, now);
-        let free = nodes.into_iter().filter_map(|node| Some((node, self.free_lane(node, now)?)));
-        let free: BTreeMap<Node, Lane> = free.collect();
-        let is_free = |node| free.contains_key(&node);
-        let due = self.reader.due(is_free, &mut self.cluster, now, &mut self.events);
+        let due = self.reader.due(&mut self.cluster, now, &mut self.events);
         for (node, due) in due {
-            self.fetch(free[&node], due, now);
+            if let Some(lane) = self.free_lane(node, now) {
+                self.fetch(lane, due, now);
+            }
         }
     }
 
