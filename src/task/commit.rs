@@ -35,14 +35,20 @@ use crate::log::{
 use crate::task::active::Prepared;
 use crate::topology::TaskId;
 
+/// Bytes that may be under way; with some batches for each of many partitions there are several
+/// times as many as a log takes in the time in which it answers.
+const SENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
 /// Drives the producer of one worker and the commit that is under way.
 pub(crate) struct Committer {
     is_transactional: bool,
     producer: Producer,
     /// Whether a transaction has begun and not ended.
     in_transaction: bool,
-    /// Sends that have not ended.
-    in_flight: HashMap<EffectId, PartitionId>,
+    /// Sends that have not ended: where to, and of how many bytes.
+    in_flight: HashMap<EffectId, (PartitionId, usize)>,
+    /// Their bytes in all.
+    sent_bytes: usize,
     /// The offset behind the last acknowledged record of each partition, since the last commit.
     ends: HashMap<PartitionId, i64>,
     commit: Option<Commit>,
@@ -102,6 +108,7 @@ impl Committer {
             producer: Producer::Stale,
             in_transaction: false,
             in_flight: HashMap::new(),
+            sent_bytes: 0,
             ends: HashMap::new(),
             commit: None,
             failure: None,
@@ -127,6 +134,12 @@ impl Committer {
         };
     }
 
+    /// Whether more may be sent before something is acknowledged: a log that takes less than tasks
+    /// give holds them back, and does not fill the memory. A commit sends what it has all the same.
+    pub(crate) fn has_room(&self) -> bool {
+        self.sent_bytes < SENT_BYTES_MAX
+    }
+
     /// Sends batches, as part of a transaction where there are transactions.
     pub(crate) fn send(
         &mut self,
@@ -139,8 +152,10 @@ impl Committer {
             self.begin_transaction(client);
         }
         for (partition, batch) in batches {
+            let bytes = batch.size_bytes();
             let effect = client.send(partition, batch);
-            self.in_flight.insert(effect, partition);
+            self.in_flight.insert(effect, (partition, bytes));
+            self.sent_bytes += bytes;
         }
     }
 
@@ -177,7 +192,8 @@ impl Committer {
 
     /// Takes the end of an effect. Effects of an abandoned producer are not known any more.
     pub(crate) fn ended(&mut self, effect: EffectId, outcome: Outcome) {
-        if let Some(partition) = self.in_flight.remove(&effect) {
+        if let Some((partition, bytes)) = self.in_flight.remove(&effect) {
+            self.sent_bytes -= bytes;
             if let Outcome::Done { next_offset: Some(offset) } = outcome {
                 let end = self.ends.entry(partition).or_insert(offset);
                 *end = (*end).max(offset);
@@ -266,6 +282,7 @@ impl Committer {
         self.commit = None;
         self.failure = None;
         self.in_flight.clear();
+        self.sent_bytes = 0;
         self.ends.clear();
         self.in_transaction = false;
         self.is_abortable = false;

@@ -23,7 +23,7 @@ use crate::topology::TaskId;
 const BATCH_BYTES_MAX: usize = 768 * 1024;
 
 /// Bytes that may wait before the worker stops processing.
-const WAITING_BYTES_MAX: usize = 32 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// The open batches of one worker.
 #[derive(Default)]

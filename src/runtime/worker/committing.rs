@@ -50,9 +50,10 @@ impl Worker {
         self.tasks.values().map(Task::uncommitted_bytes).sum()
     }
 
-    /// Sends what is full, or everything when there is nothing else to do and it can leave at once.
+    /// Sends what is full, or everything when there is nothing else to do and it can leave at once;
+    /// nothing as long as too much is under way.
     pub(super) fn send(&mut self, is_idle: bool) {
-        if self.outbox.is_empty() || !self.may_send() {
+        if self.outbox.is_empty() || !self.committer.has_room() || !self.may_send() {
             return;
         }
         let batches = if is_idle && !self.client.is_busy() {
@@ -75,7 +76,7 @@ impl Worker {
             || self.closing.iter().any(|id| self.tasks.get(id).is_some_and(Task::is_dirty))
             || !self.tasks.values().all(Task::may_process)
             || self.tasks.values().any(Task::wants_commit)
-            || self.outbox.is_full()
+            || (self.outbox.is_full() && self.committer.has_room())
             || self.uncommitted_bytes() >= self.uncommitted_limit.bytes();
         if !is_due {
             return Ok(false);

@@ -110,3 +110,29 @@ fn a_transaction_of_which_something_is_under_way_is_not_aborted() {
     committer.ensure_producer(&mut notes);
     assert_eq!(notes.0, ["init", "begin", "offsets", "init"]);
 }
+
+#[test]
+fn a_log_that_takes_less_than_tasks_give_holds_them_back() {
+    let (mut committer, mut notes) = (Committer::new(false), Notes::default());
+    committer.ensure_producer(&mut notes);
+    committer.ended(notes.latest(), DONE);
+    let partition = crate::log::Partitions::default().id(&crate::log::TopicPartition::new("t", 0));
+    let large = || {
+        let (mut batch, headers) = (OpenBatch::new(), crate::log::EncodedHeaders::new());
+        let value = vec![0; SENT_BYTES_MAX / 4];
+        batch.append(crate::time::Timestamp::ZERO, None, Some(&value), headers.view());
+        vec![(partition, batch)]
+    };
+    let mut sent = Vec::new();
+    while committer.has_room() {
+        committer.send(&mut notes, large());
+        sent.push(notes.latest());
+    }
+    assert_eq!(sent.len(), 4);
+    committer.ended(sent[0], DONE);
+    assert!(committer.has_room());
+    committer.send(&mut notes, large());
+    assert!(!committer.has_room());
+    committer.reset();
+    assert!(committer.has_room(), "what is given up takes no room");
+}
