@@ -50,6 +50,10 @@ fn main() -> ExitCode {
     if arguments.first().is_some_and(|word| word == "--twin") {
         return twin::run(&arguments[1..]);
     }
+    if let Some(text) = Options::shown(&arguments) {
+        println!("{text}");
+        return ExitCode::SUCCESS;
+    }
     match Options::parse(&arguments) {
         Ok(options) => compare(&options),
         Err(problem) => {

@@ -81,13 +81,20 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What is only to be shown, if anything is.
+    pub(crate) fn shown(arguments: &[String]) -> Option<String> {
+        arguments.iter().find_map(|word| match word.as_str() {
+            "--list" => Some(workloads::list()),
+            "--help" => Some(USAGE.to_owned()),
+            _ => None,
+        })
+    }
+
     pub(crate) fn parse(arguments: &[String]) -> Result<Self, String> {
         let mut options = Self::default();
         let mut words = arguments.iter();
         while let Some(word) = words.next() {
             match word.as_str() {
-                "--list" => return Err(workloads::list()),
-                "--help" => return Err(USAGE.to_owned()),
                 name if name.starts_with("--") => {
                     let value = words.next().ok_or(USAGE)?;
                     options.set(name, value)?;
