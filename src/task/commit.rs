@@ -35,9 +35,8 @@ use crate::log::{
 use crate::task::active::Prepared;
 use crate::topology::TaskId;
 
-/// Bytes that may be under way; with some batches for each of many partitions there are several
-/// times as many as a log takes in the time in which it answers.
-const SENT_BYTES_MAX: usize = 16 * 1024 * 1024;
+/// Bytes that may be under way: several times what a log takes while it answers one request.
+const SENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Drives the producer of one worker and the commit that is under way.
 pub(crate) struct Committer {

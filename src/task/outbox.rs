@@ -23,13 +23,15 @@ use crate::topology::TaskId;
 const BATCH_BYTES_MAX: usize = 768 * 1024;
 
 /// Bytes that may wait before the worker stops processing.
-const WAITING_BYTES_MAX: usize = 16 * 1024 * 1024;
+const WAITING_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The open batches of one worker.
 #[derive(Default)]
 pub(crate) struct Outbox {
     /// The open batch of each partition, by `PartitionId::index`.
     open: Vec<Option<OpenBatch>>,
+    /// How large the last batch of each partition became: the next one begins with as much room.
+    rooms: Vec<usize>,
     /// The partitions with an open batch, in the order in which they were opened.
     opened: Vec<PartitionId>,
     /// Closed batches, in the order in which they were closed.
@@ -44,17 +46,20 @@ impl Outbox {
         let index = partition.index();
         if index >= self.open.len() {
             self.open.resize_with(index + 1, || None);
+            self.rooms.resize(index + 1, 0);
         }
         let size = content_bytes(&record) + RECORD_BYTES;
         let limit = limit.min(BATCH_BYTES_MAX);
         if let Some(batch) = self.open[index].take_if(|b| b.size_bytes() + size > limit) {
             self.opened.retain(|opened| *opened != partition);
+            self.rooms[index] = batch.size_bytes() + size;
             self.closed.push((partition, batch));
         }
         if self.open[index].is_none() {
             self.opened.push(partition);
         }
-        let batch = self.open[index].get_or_insert_default();
+        let room = self.rooms[index];
+        let batch = self.open[index].get_or_insert_with(|| OpenBatch::with_capacity(room));
         batch.append(record.timestamp, record.key, record.value, record.headers);
         self.bytes += size;
     }
@@ -72,7 +77,9 @@ impl Outbox {
         let mut all = std::mem::take(&mut self.closed);
         for partition in self.opened.drain(..) {
             let batch = self.open[partition.index()].take();
-            all.push((partition, batch.expect("an opened partition has an open batch")));
+            let batch = batch.expect("an opened partition has an open batch");
+            self.rooms[partition.index()] = batch.size_bytes();
+            all.push((partition, batch));
         }
         self.bytes = 0;
         all
