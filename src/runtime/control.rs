@@ -471,7 +471,8 @@ impl Control {
             return;
         }
         let is_running = self.hands.values().all(|hand| matches!(hand, Hand::Worker(_)));
-        let has_joined = !self.setup.membership.token().member_id.is_empty();
+        // A member may have a name of its own before the group has heard of it.
+        let has_joined = self.setup.membership.token().generation > 0;
         let state =
             if is_running && has_joined { AppState::Running } else { AppState::Rebalancing };
         if self.setup.lifecycle.state() != state {
