@@ -79,6 +79,7 @@ impl KafkaAdmin {
     fn reached(&self) -> Result<&Arc<Handle>, LogError> {
         let mut left = TIMEOUT;
         while self.is_reached.get().is_none() {
+            self.handle.look_round();
             if self.handle.cluster_id(REACH_SLICE).is_some() {
                 self.is_reached.get_or_init(|| ());
             } else if let Some(why) = self.handle.distrust() {
@@ -111,6 +112,19 @@ impl KafkaAdmin {
             nobody.wait(POLL_INTERVAL);
         }
         Err(LogError::Unavailable(format!("the new topic `{}` has no leaders", topic.name)))
+    }
+
+    /// Waits until whoever leads the topics knows that it does. A broker tells clients of a topic
+    /// first, takes the lead of it after that, and lets its groups know last: who joins a group in
+    /// between is given nothing of the topic, and does not hear of it for seconds.
+    fn wait_until_led(&self, topics: &[NewTopic]) {
+        let partitions = topics.iter().flat_map(|topic| {
+            (0..topic.partitions)
+                .map(|number| (TopicPartition::new(&*topic.name, number), EARLIEST))
+        });
+        if let Err(error) = self.list_patiently(&partitions.collect::<Vec<_>>()) {
+            tracing::debug!(%error, "new topics are not led yet");
+        }
     }
 
     /// The answers by partition; the first error if there is one.
@@ -254,7 +268,9 @@ impl Admin for KafkaAdmin {
                 Ok(()) | Err(_) => {}
             }
         }
-        topics.iter().try_for_each(|topic| self.wait_for(topic))
+        topics.iter().try_for_each(|topic| self.wait_for(topic))?;
+        self.wait_until_led(topics);
+        Ok(())
     }
 
     fn committed(

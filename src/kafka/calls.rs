@@ -2,11 +2,13 @@
 //!
 //! A call of librdkafka may outlast the timeout that it was given, even for ever. So each call has
 //! a deadline of ours. A call that misses it is reported as unknown, its thread is left to itself,
-//! and the calls after it get a new one.
+//! and the calls after it get a new one. Otherwise the thread and the clients that its calls hold
+//! are gone with their owner.
 
 use std::collections::VecDeque;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::signal::Signal;
@@ -32,11 +34,32 @@ struct Asked<A> {
     if_late: Box<dyn FnOnce() -> A>,
 }
 
+/// The thread that makes them.
+struct Caller<A> {
+    jobs: Sender<(u64, Job<A>)>,
+    /// Hears nothing, and then that the other end is gone.
+    end: Receiver<()>,
+    thread: JoinHandle<()>,
+}
+
+impl<A> Caller<A> {
+    /// Lets it make the calls that it has been asked for, and waits for its end, but not for ever.
+    fn finish(self, at_most: Duration) {
+        drop(self.jobs);
+        match self.end.recv_timeout(at_most) {
+            Err(RecvTimeoutError::Timeout) => {}
+            // If a call has panicked, that has been said.
+            Ok(()) | Err(RecvTimeoutError::Disconnected) => drop(self.thread.join()),
+        }
+    }
+}
+
 /// The thread that makes a client's blocking calls.
 pub(super) struct Calls<A> {
     name: String,
     answers: Arc<Answers<A>>,
-    jobs: Sender<(u64, Job<A>)>,
+    /// There until it is dropped.
+    caller: Option<Caller<A>>,
     /// Asked and not answered, in order.
     asked: VecDeque<Asked<A>>,
     next_number: u64,
@@ -47,8 +70,8 @@ impl<A: Send + 'static> Calls<A> {
     /// A thread of this name that raises `signal` at each answer.
     pub(super) fn new(name: String, signal: &Arc<Signal>, patience: Duration) -> Self {
         let answers = Arc::new(Answers { ready: Mutex::default(), signal: Arc::clone(signal) });
-        let jobs = start(&name, &answers);
-        Self { name, answers, jobs, asked: VecDeque::new(), next_number: 0, patience }
+        let caller = Some(start(&name, &answers));
+        Self { name, answers, caller, asked: VecDeque::new(), next_number: 0, patience }
     }
 
     /// Makes a call behind those already asked for.
@@ -73,7 +96,8 @@ impl<A: Send + 'static> Calls<A> {
     }
 
     fn send(&self, number: u64, job: Job<A>) {
-        self.jobs.send((number, job)).expect("the thread ends only when the sender is gone");
+        let caller = self.caller.as_ref().expect("it is there until it is dropped");
+        caller.jobs.send((number, job)).expect("the thread ends only when the sender is gone");
     }
 
     /// Appends the answers that have come, and those of calls that are late.
@@ -99,9 +123,17 @@ impl<A: Send + 'static> Calls<A> {
     /// Gives the thread up with all that it has been asked for.
     fn abandon(&mut self, answers: &mut Vec<A>) {
         tracing::error!(thread = self.name, "a call of the Kafka client does not return");
-        self.jobs = start(&self.name, &self.answers);
+        self.caller = Some(start(&self.name, &self.answers));
         for asked in self.asked.drain(..) {
             answers.push((asked.if_late)());
+        }
+    }
+}
+
+impl<A> Drop for Calls<A> {
+    fn drop(&mut self) {
+        if let Some(caller) = self.caller.take() {
+            caller.finish(self.patience);
         }
     }
 }
@@ -112,13 +144,15 @@ impl<A> std::fmt::Debug for Calls<A> {
     }
 }
 
-fn start<A: Send + 'static>(name: &str, answers: &Arc<Answers<A>>) -> Sender<(u64, Job<A>)> {
-    let (sender, receiver) = mpsc::channel();
+fn start<A: Send + 'static>(name: &str, answers: &Arc<Answers<A>>) -> Caller<A> {
+    let (jobs, receiver) = mpsc::channel();
+    let (running, end) = mpsc::channel();
     let answers = Arc::clone(answers);
-    let thread = spawn_named(name.to_owned(), move || run(&receiver, &answers));
-    // The thread ends by itself once the sender is gone; nobody waits for it.
-    drop(thread);
-    sender
+    let thread = spawn_named(name.to_owned(), move || {
+        let _running: Sender<()> = running;
+        run(&receiver, &answers);
+    });
+    Caller { jobs, end, thread }
 }
 
 fn run<A>(jobs: &Receiver<(u64, Job<A>)>, answers: &Answers<A>) {
@@ -177,5 +211,19 @@ mod tests {
             calls.poll(at(6), &mut answers);
         }
         assert_eq!(answers, [2, 3]);
+    }
+
+    #[test]
+    fn what_was_asked_for_is_done_and_its_thread_gone_when_the_calls_are_dropped() {
+        let signal = Arc::new(Signal::default());
+        let calls = Calls::<()>::new("calls".into(), &signal, HOUR);
+        let held = Arc::new(());
+        for _ in 0..3 {
+            let held = Arc::clone(&held);
+            calls.tell(move || drop(held));
+        }
+        drop(calls);
+        assert_eq!(Arc::strong_count(&held), 1);
+        assert_eq!(Arc::strong_count(&signal), 1);
     }
 }

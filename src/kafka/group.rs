@@ -25,6 +25,7 @@ use super::signal::Signal;
 use super::sys::{
     CLOSE_POLL, Code, Event, EventKind, Fault, Handle, Kind, PartitionList, Queue, code,
 };
+use super::unheard::Unheard;
 use crate::log::{
     GroupEvent, GroupProtocol, LogError, MemberToken, Membership, MembershipConfig, PartitionId,
     Partitions, Waker,
@@ -55,6 +56,7 @@ pub(super) struct Member {
     /// A revocation that waits for its partitions to be given up.
     revoking: Option<(PartitionList, BTreeSet<PartitionId>)>,
     strangers: Strangers,
+    unheard: Unheard,
     /// While the broker holds our instance id for an earlier life: since when, and when to ask
     /// again.
     unreleased: Option<(Instant, Instant)>,
@@ -94,11 +96,23 @@ fn begin_to_join(
     let queue = Queue::consumer(&handle)
         .ok_or_else(|| LogError::Fatal("the client has no group".into()))?
         .raise(signal);
-    let mut topics = PartitionList::new();
-    config.topics.iter().for_each(|topic| topics.add_topic(topic));
-    handle.subscribe(&topics).map_err(|fault| LogError::Fatal(fault.text))?;
+    subscribe(&handle, config).map_err(|fault| LogError::Fatal(fault.text))?;
     let standing = members.enter(&handle);
     Ok((handle, queue, standing))
+}
+
+fn subscribe(handle: &Handle, config: &MembershipConfig) -> Result<(), Fault> {
+    let mut topics = PartitionList::new();
+    config.topics.iter().for_each(|topic| topics.add_topic(topic));
+    handle.subscribe(&topics)
+}
+
+fn unheard(config: &MembershipConfig) -> Unheard {
+    match config.protocol {
+        // Here a member finds a new topic by itself, and then tells the group.
+        GroupProtocol::CooperativeSticky => Unheard::nothing(),
+        GroupProtocol::Consumer => Unheard::new(&config.topics),
+    }
 }
 
 impl Member {
@@ -125,6 +139,7 @@ impl Member {
             revoking: None,
             unreleased: None,
             strangers: Strangers { met: None, patience },
+            unheard: unheard(config),
         })
     }
 
@@ -135,9 +150,22 @@ impl Member {
             Ok((handle, queue, standing)) => {
                 (self.queue, self.handle, self.standing) = (queue, handle, standing);
                 self.lease = Lease::new(self.config.session_timeout);
+                self.unheard = unheard(&self.config);
                 self.unreleased = Some((since, now + RELEASE_PATIENCE));
             }
             Err(error) => events.push(GroupEvent::Failed(error.to_string())),
+        }
+    }
+
+    /// Sends a heartbeat early, where the group is to be asked for what it had not heard of: to
+    /// subscribe once more, to the same topics, does so.
+    fn ask_for_unheard(&mut self, now: Instant) {
+        if !self.unheard.is_over()
+            && self.token().generation > 0
+            && self.unheard.is_due(now)
+            && let Err(fault) = subscribe(&self.handle, &self.config)
+        {
+            tracing::debug!(code = fault.code, text = fault.text, "group not asked early");
         }
     }
 
@@ -199,6 +227,7 @@ impl Member {
         let fault = event.fault();
         if fault.code == code!(RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS) {
             self.strangers.met = None;
+            list.entries().iter().for_each(|entry| self.unheard.assigned(&entry.partition));
             self.answered(self.handle.take(&list), events);
             events.push(GroupEvent::Assigned(ids));
         } else if self.handle.has_lost_assignment() {
@@ -277,6 +306,7 @@ impl Membership for Member {
         while let Some(event) = self.queue.poll(Duration::ZERO) {
             self.take_event(&event, now, events);
         }
+        self.ask_for_unheard(now);
     }
 
     fn give_up(&mut self, partitions: &[PartitionId]) {

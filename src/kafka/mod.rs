@@ -3,7 +3,7 @@
 //! - `sys`: the border to the C library, and the only unsafe code.
 //! - `native`: the data plane of a worker, on the wire itself.
 //! - `librdkafka`: the same over the C library, for what the other cannot do.
-//! - `group`: the membership of a process.
+//! - `group`: the membership of a process; `unheard`: what it asks the group for once more.
 //! - `admin`: what the control plane asks and orders, over the C library; `native::admin` asks the
 //!   rest on the wire.
 //! - `errors`: what follows from which error.
@@ -19,6 +19,7 @@ mod native;
 mod properties;
 mod signal;
 mod sys;
+mod unheard;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! What does the user hold? The handle of a running application.
 
 use std::fmt;
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::Config;
@@ -63,8 +62,8 @@ impl AppBuilder {
         self
     }
 
-    /// Called at each change of state, on the application's control thread. A panic of it is logged
-    /// and changes nothing.
+    /// Called at each change of state, on the application's control thread, before those who wait
+    /// for the state go on. A panic of it is logged and changes nothing.
     pub fn on_state(
         mut self,
         listener: impl Fn(AppState, AppState) + Send + Sync + 'static,
@@ -117,7 +116,7 @@ impl AppBuilder {
         let lifecycle = Arc::new(Lifecycle::new(self.listener));
         let (own, inbox) = Mailbox::new();
         own.wake_with(membership.waker());
-        let (restorer, restorer_thread) =
+        let (restorer, join_restorer) =
             threads::start_restorer(&parts, &own).map_err(StartError::of)?;
         let start_worker = {
             let (parts, own) = (parts.clone(), own.clone());
@@ -128,6 +127,7 @@ impl AppBuilder {
             membership,
             rebalance,
             restorer,
+            join_restorer,
             inbox,
             start_worker: Box::new(start_worker),
             lifecycle: Arc::clone(&lifecycle),
@@ -139,8 +139,9 @@ impl AppBuilder {
                 return Err(StartError::of(error));
             }
         }
-        let control = spawn_named("millstream-control".to_owned(), move || control.run());
-        Ok(App { lifecycle, own, threads: Mutex::new(vec![control, restorer_thread]) })
+        // Nobody joins it: the end is its last word, and all other threads are gone by then.
+        drop(spawn_named("millstream-control".to_owned(), move || control.run()));
+        Ok(App { lifecycle, own })
     }
 }
 
@@ -193,12 +194,14 @@ fn worker_count(config: &Config, layout: &Layout) -> usize {
 /// A running application: one process's share of it.
 ///
 /// The handle is usable from async code ([`ended`](Self::ended),
-/// [`begin_close`](Self::begin_close)) and from sync code alike; neither needs a runtime. Dropping
-/// it closes the application without waiting.
+/// [`begin_close`](Self::begin_close)) and from sync code alike; neither needs a runtime.
+///
+/// When it has ended, none of its threads holds a store or a connection any more, and the process
+/// may end. Dropping it closes the application without waiting: a process that ends meanwhile cuts
+/// it off in the middle, as a crash would, so wait first by [`close`](Self::close) or `ended`.
 pub struct App {
     lifecycle: Arc<Lifecycle>,
     own: Mailbox<Message>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl fmt::Debug for App {
@@ -239,7 +242,7 @@ impl App {
         self.lifecycle.wait_until(is_settled, at_most) && self.state() == AppState::Running
     }
 
-    /// Ends when the application has ended, be it closed or failed.
+    /// Ends when the application has ended, be it closed or failed: nothing of it runs any more.
     pub fn ended(&self) -> Ended {
         Ended(Arc::clone(&self.lifecycle))
     }
@@ -267,13 +270,7 @@ impl App {
     /// after the timeout, while closing goes on. Async code has [`begin_close`](Self::begin_close).
     pub fn close(&self, at_most: Duration) -> bool {
         drop(self.begin_close());
-        let has_ended = self.lifecycle.wait_until(AppState::is_terminal, at_most);
-        if has_ended {
-            let mut threads = self.threads.lock().expect("no panic while held");
-            // What a thread had to say is in the lifecycle's error.
-            threads.drain(..).for_each(|thread| drop(thread.join()));
-        }
-        has_ended
+        self.lifecycle.wait_until(AppState::is_terminal, at_most)
     }
 }
 

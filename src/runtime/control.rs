@@ -7,6 +7,8 @@
 //!
 //! - A live task is in exactly one hand: the restorer's or a worker's.
 //! - What [`Rebalance`] counts as alive is in a hand, and it hears of each closing exactly once.
+//! - The application has ended only when each of its threads has dropped its stores, clients and
+//!   membership: whoever hears of the end may let the process end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -56,16 +58,15 @@ enum Hand {
 }
 
 /// Starts a worker: on a thread of its own, or wherever a simulation turns it.
-pub(crate) type StartWorker =
-    Box<dyn FnMut(WorkerId) -> Result<(Mailbox<Command>, JoinWorker)> + Send>;
+pub(crate) type StartWorker = Box<dyn FnMut(WorkerId) -> Result<(Mailbox<Command>, Join)> + Send>;
 
-/// Waits until a worker that has ended is gone.
-pub(crate) type JoinWorker = Box<dyn FnOnce() + Send>;
+/// Waits until a worker or the restorer, which has been told to end, is gone with all that it held.
+pub(crate) type Join = Box<dyn FnOnce() + Send>;
 
 /// A running worker.
 struct RunningWorker {
     mailbox: Mailbox<Command>,
-    join: JoinWorker,
+    join: Join,
     /// Whether it was told to end, so that no task goes to it any more.
     is_leaving: bool,
 }
@@ -76,6 +77,7 @@ pub(crate) struct ControlSetup {
     pub(crate) membership: Box<dyn Membership>,
     pub(crate) rebalance: Rebalance,
     pub(crate) restorer: Mailbox<RestoreCommand>,
+    pub(crate) join_restorer: Join,
     pub(crate) inbox: Receiver<Message>,
     pub(crate) start_worker: StartWorker,
     pub(crate) lifecycle: Arc<Lifecycle>,
@@ -135,8 +137,7 @@ impl Control {
             worker.mailbox.send(Command::Stop);
             (worker.join)();
         }
-        self.setup.restorer.send(RestoreCommand::Stop);
-        self.setup.membership.leave();
+        self.end();
     }
 
     /// Turns until the application has ended.
@@ -148,12 +149,20 @@ impl Control {
     }
 
     /// What comes after the last turn.
-    pub(crate) fn finish(mut self) {
-        self.setup.membership.leave();
-        self.setup.restorer.send(RestoreCommand::Stop);
-        let has_failed = self.setup.lifecycle.error().is_some();
-        let state = if has_failed { AppState::Failed } else { AppState::Closed };
-        self.setup.lifecycle.enter(state);
+    pub(crate) fn finish(self) {
+        let lifecycle = Arc::clone(&self.setup.lifecycle);
+        self.end();
+        let has_failed = lifecycle.error().is_some();
+        lifecycle.enter(if has_failed { AppState::Failed } else { AppState::Closed });
+    }
+
+    /// Ends what still runs when the workers are gone, and drops what they shared.
+    fn end(self) {
+        let ControlSetup { restorer, join_restorer, mut membership, .. } = self.setup;
+        restorer.send(RestoreCommand::Stop);
+        membership.leave();
+        drop(membership);
+        join_restorer();
     }
 
     /// One turn; true once everything is closed.
@@ -462,7 +471,8 @@ impl Control {
             return;
         }
         let is_running = self.hands.values().all(|hand| matches!(hand, Hand::Worker(_)));
-        let has_joined = !self.setup.membership.token().member_id.is_empty();
+        // A member may have a name of its own before the group has heard of it.
+        let has_joined = self.setup.membership.token().generation > 0;
         let state =
             if is_running && has_joined { AppState::Running } else { AppState::Rebalancing };
         if self.setup.lifecycle.state() != state {

@@ -66,13 +66,17 @@ pub(crate) struct Lifecycle {
 
 struct Shared {
     state: AppState,
+    /// The latest state of which the listener has been told. Those who wait go by it: when they
+    /// hear of the end, nothing of the application runs any more, the listener included.
+    told: AppState,
     error: Option<Arc<Error>>,
     waiting: VecDeque<Waker>,
 }
 
 impl Lifecycle {
     pub(crate) fn new(listener: Option<StateListener>) -> Self {
-        let shared = Shared { state: AppState::Created, error: None, waiting: VecDeque::new() };
+        let (state, told) = (AppState::Created, AppState::Created);
+        let shared = Shared { state, told, error: None, waiting: VecDeque::new() };
         Self { shared: Mutex::new(shared), changed: Condvar::new(), listener }
     }
 
@@ -93,16 +97,19 @@ impl Lifecycle {
             return;
         }
         shared.state = state;
-        let waiting = std::mem::take(&mut shared.waiting);
         drop(shared);
-        self.changed.notify_all();
-        waiting.into_iter().for_each(Waker::wake);
         tracing::info!(?before, ?state, "application state");
         if let Some(listener) = &self.listener
             && catch_unwind(AssertUnwindSafe(|| listener(before, state))).is_err()
         {
             tracing::error!(?state, "the state listener panicked");
         }
+        let mut shared = self.lock();
+        shared.told = state;
+        let waiting = std::mem::take(&mut shared.waiting);
+        drop(shared);
+        self.changed.notify_all();
+        waiting.into_iter().for_each(Waker::wake);
     }
 
     /// Keeps the first error that stops the application.
@@ -117,8 +124,8 @@ impl Lifecycle {
         at_most: Duration,
     ) -> bool {
         let shared = self.lock();
-        let waited = self.changed.wait_timeout_while(shared, at_most, |s| !is_wanted(s.state));
-        is_wanted(waited.expect("no panic while the state is held").0.state)
+        let waited = self.changed.wait_timeout_while(shared, at_most, |s| !is_wanted(s.told));
+        is_wanted(waited.expect("no panic while the state is held").0.told)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Shared> {
@@ -141,7 +148,7 @@ impl Future for Ended {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let mut shared = self.0.lock();
-        if !shared.state.is_terminal() {
+        if !shared.told.is_terminal() {
             if !shared.waiting.iter().any(|waiting| waiting.will_wake(cx.waker())) {
                 shared.waiting.push_back(cx.waker().clone());
             }

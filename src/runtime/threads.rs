@@ -4,12 +4,13 @@ use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Receiver, bounded};
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::group::WorkerId;
+use crate::log::Waker;
 use crate::runtime::command::{Command, Report};
-use crate::runtime::control::{JoinWorker, Message};
+use crate::runtime::control::{Join, Message};
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::RestoreCommand;
@@ -21,7 +22,7 @@ pub(crate) fn start_worker(
     parts: &Parts,
     id: WorkerId,
     control: &Mailbox<Message>,
-) -> Result<(Mailbox<Command>, JoinWorker)> {
+) -> Result<(Mailbox<Command>, Join)> {
     let (mailbox, commands) = Mailbox::new();
     let (ready, started) = bounded(1);
     let (parts, control) = (parts.clone(), control.clone());
@@ -39,10 +40,7 @@ pub(crate) fn start_worker(
             Err(error) => drop(ready.send(Err(error))),
         }
     });
-    let waker = started.recv().expect("the thread reports before it ends")?;
-    mailbox.wake_with(waker);
-    // Its panic, if it had one, was caught and reported.
-    Ok((mailbox, Box::new(move || drop(thread.join()))))
+    Ok((mailbox.clone(), once_started(thread, &started, &mailbox)?))
 }
 
 fn run_worker(mut worker: Worker, id: WorkerId, control: &Mailbox<Message>) {
@@ -83,7 +81,7 @@ pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
 pub(crate) fn start_restorer(
     parts: &Parts,
     control: &Mailbox<Message>,
-) -> Result<(Mailbox<RestoreCommand>, JoinHandle<()>)> {
+) -> Result<(Mailbox<RestoreCommand>, Join)> {
     let (mailbox, commands) = Mailbox::new();
     let (ready, started) = bounded(1);
     let (parts, control) = (parts.clone(), control.clone());
@@ -102,7 +100,25 @@ pub(crate) fn start_restorer(
             }
         }
     });
-    let waker = started.recv().expect("the thread reports before it ends")?;
-    mailbox.wake_with(waker);
-    Ok((mailbox, thread))
+    Ok((mailbox.clone(), once_started(thread, &started, &mailbox)?))
+}
+
+/// Waits until a thread has made what it turns, or is gone because it could not.
+fn once_started<T>(
+    thread: JoinHandle<()>,
+    started: &Receiver<Result<Waker>>,
+    mailbox: &Mailbox<T>,
+) -> Result<Join> {
+    // A panic of it, if it had one, was caught and reported.
+    let join = || drop(thread.join());
+    match started.recv().expect("the thread reports before it ends") {
+        Ok(waker) => {
+            mailbox.wake_with(waker);
+            Ok(Box::new(join))
+        }
+        Err(error) => {
+            join();
+            Err(error)
+        }
+    }
 }

@@ -28,7 +28,7 @@ impl Wake for Unpark {
 
 /// What a runtime of one thread does.
 #[track_caller]
-fn block_on<T>(future: impl Future<Output = T>) -> T {
+pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
     let mut future = std::pin::pin!(future);
     for _ in 0..PATIENCE.as_secs() {

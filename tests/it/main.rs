@@ -13,6 +13,7 @@ mod aggregations;
 mod app;
 mod bad_days;
 mod describe;
+mod ending;
 mod errors;
 mod memory_budget;
 mod memory_contract;

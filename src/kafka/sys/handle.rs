@@ -138,6 +138,13 @@ impl Handle {
         (code == 0 && high >= 0).then_some(high)
     }
 
+    /// Has an instance with a group look round at once. A new one connects to nobody until its own
+    /// thread has found that it has brokers; whoever only waits for an answer does not wake it, and
+    /// by itself it wakes once a second.
+    pub(in crate::kafka) fn look_round(&self) {
+        drop(super::GroupMetadata::token(self));
+    }
+
     /// The cluster's id, if it is known by then.
     pub(in crate::kafka) fn cluster_id(&self, timeout: Duration) -> Option<String> {
         // SAFETY: the instance lives; the text is ours and freed after it is copied.

@@ -19,7 +19,7 @@ use crate::log::Log;
 use crate::log::catalog::Catalog;
 use crate::runtime::app::membership_config;
 use crate::runtime::command::{Command, Report};
-use crate::runtime::control::{Control, ControlSetup, JoinWorker, Message, Request};
+use crate::runtime::control::{Control, ControlSetup, Join, Message, Request};
 use crate::runtime::failure::FailureAction;
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::Lifecycle;
@@ -115,7 +115,7 @@ impl Process {
         let start_worker = move |id| {
             let (mailbox, commands) = Mailbox::new();
             to_start.lock().expect("no panic while held").push((id, commands));
-            Ok((mailbox, Box::new(|| ()) as JoinWorker))
+            Ok((mailbox, Box::new(|| ()) as Join))
         };
         let lifecycle = Arc::new(Lifecycle::new(None));
         let mut control = Control::new(ControlSetup {
@@ -123,6 +123,7 @@ impl Process {
             membership,
             rebalance,
             restorer,
+            join_restorer: Box::new(|| ()),
             inbox,
             start_worker: Box::new(start_worker),
             lifecycle: Arc::clone(&lifecycle),
