@@ -19,7 +19,9 @@ pub(super) struct Lease {
     looked_at: Option<Instant>,
     /// How many had been sent by then.
     sent: u64,
-    /// Heartbeats that are not confirmed yet, each with a time before which it was not sent.
+    /// Looks after which heartbeats were sent, none of which is confirmed yet: the number of the
+    /// first of them, and when the look was. A member sends several at once when it joins, and
+    /// the last of them is confirmed only with the next that comes, seconds later.
     open: VecDeque<(u64, Instant)>,
     held_from: Option<Instant>,
 }
@@ -34,11 +36,13 @@ impl Lease {
         // In this order: what is confirmed has been sent.
         let confirmed = heartbeats.confirmed();
         let sent = heartbeats.sent();
-        let before = self.looked_at.replace(now).unwrap_or(now);
-        if sent > self.sent {
-            self.open.push_back((sent, before));
-            self.sent = sent;
+        // Of what was sent before the first look, it is not known when.
+        if let Some(before) = self.looked_at.replace(now)
+            && sent > self.sent
+        {
+            self.open.push_back((self.sent + 1, before));
         }
+        self.sent = sent;
         while let Some((_, since)) = self.open.front().filter(|(number, _)| *number <= confirmed) {
             self.held_from = Some(*since);
             self.open.pop_front();
@@ -94,7 +98,7 @@ mod tests {
     #[test]
     fn nothing_is_renewed_by_heartbeats_that_are_not_answered() {
         let mut steps = vec![(1, "look"), (2, "sent"), (3, "answered"), (4, "sent"), (5, "look")];
-        assert_eq!(lease(&steps).until(), Instant::default(), "two since the last look: too old");
+        assert_eq!(lease(&steps).until(), at(1) + SESSION, "the first was sent after the look");
         steps.extend([(6, "answered"), (7, "sent"), (8, "look")]);
         let until = at(1) + SESSION;
         assert_eq!(lease(&steps).until(), until);
@@ -109,5 +113,42 @@ mod tests {
         assert_eq!(lease(&steps).until(), at(1) + SESSION);
         steps.extend([(101, "lost"), (102, "sent"), (103, "look")]);
         assert_eq!(lease(&steps).until(), Instant::default());
+    }
+
+    #[test]
+    fn one_that_joins_between_two_looks_has_its_lease_at_once() {
+        let join = [(2, "sent"), (2, "answered"), (2, "sent"), (2, "answered"), (2, "sent")];
+        let steps = [&[(1, "look")], &join[..], &[(3, "look")]].concat();
+        assert_eq!(lease(&steps).until(), at(1) + SESSION);
+    }
+
+    #[test]
+    fn what_was_sent_before_the_first_look_begins_no_lease() {
+        let steps = [(1, "sent"), (2, "answered"), (3, "sent"), (4, "look"), (5, "look")];
+        assert_eq!(lease(&steps).until(), Instant::default());
+    }
+
+    /// Whatever is sent, answered and looked at in whichever order.
+    #[test]
+    fn no_lease_counts_from_after_the_last_confirmed_heartbeat() {
+        const STEPS: u32 = 10;
+        for mut order in 0..3_u64.pow(STEPS) {
+            let (heartbeats, mut lease) = (Heartbeats::default(), Lease::new(SESSION));
+            let mut sent_at = Vec::new();
+            for second in 1..=u64::from(STEPS) {
+                match order % 3 {
+                    0 => {
+                        heartbeats.note_sent();
+                        sent_at.push(at(second));
+                    }
+                    1 => heartbeats.note_answered(),
+                    _ => lease.look(at(second), &heartbeats),
+                }
+                order /= 3;
+                let confirmed = (heartbeats.confirmed() as usize).checked_sub(1);
+                let latest = confirmed.map_or(Instant::default(), |last| sent_at[last] + SESSION);
+                assert!(lease.until() <= latest, "{sent_at:?} {:?}", lease.until());
+            }
+        }
     }
 }
