@@ -1,13 +1,8 @@
-//! The process that is killed, stopped and started: one running tally per key.
+//! The process that is killed, stopped and started.
 //!
 //! It is this very test binary, started again to run one ignored test, with its settings in
 //! variables of the environment. So there is no second program to build, and no test is linked
 //! twice.
-//!
-//! Records have a number as key and a word as value. Each result holds the word's running count,
-//! the number of the record that caused it, and the names of the processes that sent the word to
-//! its partition and that counted it; so results alone tell whether something is missing or
-//! double, and who ran which task.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -15,14 +10,12 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use millstream::log::GroupProtocol;
-use millstream::{
-    App, AppState, Config, DataPlane, Guarantee, Materialized, StreamsBuilder, Topic, Topology,
-};
-use serde::{Deserialize, Serialize};
+use millstream::{App, AppState, Config, DataPlane, Guarantee};
 use signal_hook::consts::SIGTERM;
 use signal_hook::iterator::Signals;
 
 use super::lines::Lines;
+use super::work::{self, Work};
 
 /// How long a process may take to commit and close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -39,9 +32,6 @@ pub(crate) enum Mistake {
     Forgets,
 }
 
-/// The number that an application which loses one loses.
-const LOST: u64 = 77;
-
 /// With what a process is started.
 #[derive(Clone, Debug)]
 pub(crate) struct Settings {
@@ -52,6 +42,7 @@ pub(crate) struct Settings {
     pub(crate) state_dir: PathBuf,
     /// What the results are checked against.
     pub(crate) guarantee: Guarantee,
+    pub(crate) work: Work,
     pub(crate) mistake: Mistake,
     /// Whether a table stands beside the tallies that makes the state large.
     pub(crate) has_ballast: bool,
@@ -87,6 +78,7 @@ impl Settings {
             .env("CHAOS_NAME", &self.name)
             .env("CHAOS_STATE_DIR", &self.state_dir)
             .env("CHAOS_EXACTLY_ONCE", is_exactly_once.to_string())
+            .env("CHAOS_WORK", format!("{:?}", self.work))
             .env("CHAOS_MISTAKE", mistake)
             .env("CHAOS_BALLAST", self.has_ballast.to_string())
             .env(
@@ -116,6 +108,7 @@ impl Settings {
             name: variable("CHAOS_NAME"),
             state_dir: variable("CHAOS_STATE_DIR"),
             guarantee,
+            work: variable("CHAOS_WORK"),
             mistake: variable("CHAOS_MISTAKE"),
             has_ballast: variable("CHAOS_BALLAST"),
             protocol,
@@ -173,58 +166,18 @@ fn variable<T: FromStr>(name: &str) -> T {
     text.parse().unwrap_or_else(|_| panic!("`{name}` is `{text}`"))
 }
 
-/// What is remembered of a word.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-struct Tally {
-    count: u64,
-    /// The latest number, and who sent it here.
-    latest: String,
-}
-
-fn topology(settings: &Settings) -> Topology {
-    let numbers = Topic::<u64, String>::plain(settings.input());
-    let tallies = Topic::<String, String>::plain(settings.output());
-    let builder = StreamsBuilder::new();
-    let (sender, counter) = (settings.name.clone(), settings.name.clone());
-    let (loses, store) = (settings.mistake == Mistake::Loses, Materialized::named("tallies"));
-    let store = match settings.mistake {
-        Mistake::Forgets => store.in_memory().without_changelog(),
-        _ => store,
-    };
-    let words = builder
-        .stream(&numbers)
-        .filter(move |number, _| !(loses && *number == LOST))
-        .map(move |number, word: String| (word, format!("{number} {sender}")));
-    let words = if settings.has_ballast {
-        let rows = builder.table(&Topic::<String, String>::plain(settings.ballast()), "ballast");
-        words.left_join_table(&rows, |number, _: Option<String>| number)
-    } else {
-        words
-    };
-    words
-        .group_by_key()
-        .aggregate_with(store, Tally::default, |_, number: String, tally: &mut Tally| {
-            tally.count += 1;
-            tally.latest = number;
-        })
-        .to_stream()
-        .flatten_values()
-        .map_values(move |tally: Tally| format!("{} {} {counter}", tally.count, tally.latest))
-        .to(&tallies);
-    builder.build().expect("a valid pipeline")
-}
-
 /// The process: runs until SIGTERM, or until the test that started it is gone.
 pub(crate) fn run() {
     let settings = Settings::of_environment();
     let mut signals = Signals::new([SIGTERM]).expect("SIGTERM can be handled");
     tracing::subscriber::set_global_default(Lines).expect("it is set once");
     std::thread::spawn(end_with_parent);
-    let builder = App::builder(&topology(&settings), settings.config()).on_state(|_, state| {
-        if state == AppState::Failed {
-            std::process::exit(2);
-        }
-    });
+    let builder =
+        App::builder(&work::topology(&settings), settings.config()).on_state(|_, state| {
+            if state == AppState::Failed {
+                std::process::exit(2);
+            }
+        });
     let app = builder.start().expect("the application starts");
     signals.forever().next();
     assert!(app.close(CLOSE_TIMEOUT) && app.error().is_none(), "closing: {:?}", app.error());

@@ -15,6 +15,8 @@ mod process;
 mod proxy;
 mod soak;
 mod watcher;
+mod work;
+mod works;
 mod world;
 
 use std::collections::BTreeMap;

@@ -117,6 +117,11 @@ impl Process {
     }
 
     /// Its last words.
+    /// Whether it has written this to its log.
+    pub(crate) fn has_said(&self, text: &str) -> bool {
+        fs::read_to_string(&self.log).unwrap_or_default().contains(text)
+    }
+
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();

@@ -1,16 +1,19 @@
 //! Does it hold for as long as one likes?
 //!
-//! Processes are hit every half minute, in an order that a seed decides, while one of them is left
+//! Three applications beside one another: running counts, counts in windows, and a join. Of each,
+//! processes are hit every half minute, in an order that a seed decides, while one of them is left
 //! alone: what that one takes of memory, files and threads must level off.
 
 use std::fmt;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use millstream::Guarantee::ExactlyOnce;
-use millstream::log::GroupProtocol::CooperativeSticky;
 
 use super::process::Usage;
-use super::{MACHINES, PATIENCE, alone, figure, three};
+use super::work::Work;
+use super::world::World;
+use super::{MACHINES, PATIENCE, alone, figure};
 
 const MINUTES: &str = "MILLSTREAM_SOAK_MINUTES";
 const SEED: &str = "MILLSTREAM_SEED";
@@ -35,34 +38,32 @@ const FAULTS: [Fault; 4] = [Fault::Kill, Fault::KillAndLoseState, Fault::Termina
 fn soak() {
     let _alone = alone();
     let minutes: u64 = number(MINUTES).unwrap_or_else(|| panic!("`{MINUTES}` says how long"));
-    let mut state = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
-    figure(&format!("soak: {minutes} minutes, to be had again with {SEED}={state}"));
-    let mut world = three("soak", ExactlyOnce, CooperativeSticky);
-    let begun = Instant::now();
+    let seed = number(SEED).unwrap_or_else(|| u64::from(std::process::id()));
+    figure(&format!("soak: {minutes} minutes, to be had again with {SEED}={seed}"));
+    let until = Instant::now() + Duration::from_secs(60 * minutes);
+    thread::scope(|scope| {
+        let all = [("tally", Work::Tally), ("window", Work::Window), ("join", Work::Join)];
+        for (place, (name, work)) in (0_u64..).zip(all) {
+            let name = format!("soak-{name}");
+            scope.spawn(move || soak_one(&name, work, seed.wrapping_add(place), until));
+        }
+    });
+}
+
+/// Hits the processes of one application, again and again.
+fn soak_one(name: &str, work: Work, mut state: u64, until: Instant) {
+    let mut world = World::doing(work, name, ExactlyOnce);
     let mut running = ["a", "b", "c"].map(str::to_owned);
+    running.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
+    world.await_run_by(&running.each_ref().map(String::as_str));
+    let begun = Instant::now();
     let mut used = Vec::new();
     let mut round = 0;
-    while begun.elapsed() < Duration::from_secs(60 * minutes) {
+    while Instant::now() < until {
         let victim = 1 + usize::try_from(random(&mut state) % 2).expect("a small number");
         let fault = FAULTS[usize::try_from(random(&mut state) % 4).expect("a small number")];
-        let (name, machine) = (running[victim].clone(), MACHINES[victim]);
-        figure(&format!("soak: round {round}: {fault:?} {name}"));
-        let gone = match fault {
-            Fault::Kill | Fault::KillAndLoseState => world.kill_9(&name),
-            Fault::Terminate => world.terminate(&name),
-            Fault::Freeze => world.freeze(&name),
-        };
-        if matches!(fault, Fault::KillAndLoseState) {
-            world.remove_state(machine);
-        }
-        if matches!(fault, Fault::Freeze) {
-            world.recovered(&gone);
-            world.process(&name).thaw();
-        } else {
-            running[victim] = format!("{}{round}", &name[..1]);
-            world.start(&running[victim], machine);
-            world.recovered(&gone);
-        }
+        figure(&format!("{name}: round {round}: {fault:?} {}", running[victim]));
+        hit(&mut world, fault, &mut running[victim], MACHINES[victim], round);
         world.await_run_by(&running.each_ref().map(String::as_str));
         used.push(world.process("a").usage());
         round += 1;
@@ -73,7 +74,27 @@ fn soak() {
         world.watcher.wait_until(rest.min(PATIENCE), from, |_| false);
     }
     world.finish();
-    assert_level(&used);
+    assert_level(name, &used);
+}
+
+/// Does it to one process, which goes on by another name.
+fn hit(world: &mut World, fault: Fault, name: &mut String, machine: &str, round: u32) {
+    let gone = match fault {
+        Fault::Kill | Fault::KillAndLoseState => world.kill_9(name),
+        Fault::Terminate => world.terminate(name),
+        Fault::Freeze => world.freeze(name),
+    };
+    if matches!(fault, Fault::KillAndLoseState) {
+        world.remove_state(machine);
+    }
+    if matches!(fault, Fault::Freeze) {
+        world.recovered(&gone);
+        world.process(name).thaw();
+    } else {
+        *name = format!("{}{round}", &name[..1]);
+        world.start(name, machine);
+        world.recovered(&gone);
+    }
 }
 
 /// One figure of what a process takes.
@@ -87,13 +108,13 @@ const FIGURES: [(&str, Of); 4] = [
 ];
 
 /// The second half takes no more than the first, within a margin.
-fn assert_level(used: &[Usage]) {
+fn assert_level(name: &str, used: &[Usage]) {
     let (first, second) = used.split_at(used.len() / 2);
     for (what, of) in FIGURES {
         let (before, after) = (most(first, of), most(second, of));
-        figure(&format!("soak: {what}: {} at most {before}, then {after}", Series(used, of)));
+        figure(&format!("{name}: {what}: {} at most {before}, then {after}", Series(used, of)));
         let bound = before + before * GROWTH_PERCENT_MAX / 100;
-        assert!(first.is_empty() || after <= bound, "{what} grow from {before} to {after}");
+        assert!(first.is_empty() || after <= bound, "{name}: {what} grow from {before} to {after}");
     }
 }
 

@@ -19,6 +19,8 @@ use crate::kafka::Broker;
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) word: String,
+    /// Results of a word that are counted by themselves; empty where there is one series only.
+    pub(crate) series: String,
     pub(crate) count: u64,
     pub(crate) number: u64,
     /// The two tasks behind it, and the process that ran each.
@@ -149,11 +151,12 @@ fn parse(partition: i32, key: Option<&[u8]>, value: Option<&[u8]>) -> Seen {
     };
     let (word, value) = (text(key), text(value));
     let mut parts = value.split(' ');
-    let mut part = || parts.next().expect("a result has four parts");
+    let mut part = || parts.next().expect("a result has four parts at least");
     let (count, number) = (part().parse().expect("a count"), part().parse().expect("a number"));
     let source = number % u64::from(PARTITIONS);
     let work = [(format!("0_{source}"), part().into()), (format!("1_{partition}"), part().into())];
-    Seen { word, count, number, work, at: Instant::now() }
+    let series = parts.next().unwrap_or_default().to_owned();
+    Seen { word, series, count, number, work, at: Instant::now() }
 }
 
 /// All tasks of the application.
@@ -197,8 +200,8 @@ pub(crate) fn last_numbers(total: u64) -> BTreeSet<u64> {
     (total.saturating_sub(WORDS * u64::from(PARTITIONS))..total).collect()
 }
 
-/// Every number below `total` has taken effect exactly once, and each word's counts ascend without
-/// a gap.
+/// Every number below `total` has taken effect exactly once, and the counts of each word and series
+/// ascend without a gap.
 pub(crate) fn exactly_once(seen: &[Seen], total: u64) -> Result<(), String> {
     let wrong: Vec<_> = effects(seen, total)
         .into_iter()
@@ -209,9 +212,9 @@ pub(crate) fn exactly_once(seen: &[Seen], total: u64) -> Result<(), String> {
     if !wrong.is_empty() {
         return Err(format!("numbers and how often they took effect: {wrong:?}"));
     }
-    let mut counts = BTreeMap::<&str, u64>::new();
-    for Seen { word, count, number, work, .. } in seen {
-        let before = counts.entry(word).or_default();
+    let mut counts = BTreeMap::<(&str, &str), u64>::new();
+    for Seen { word, series, count, number, work, .. } in seen {
+        let before = counts.entry((word, series)).or_default();
         if *count != *before + 1 {
             return Err(format!(
                 "`{word}` is {count} behind {before}, at number {number} by {work:?}"
@@ -222,14 +225,17 @@ pub(crate) fn exactly_once(seen: &[Seen], total: u64) -> Result<(), String> {
     Ok(())
 }
 
-/// Every number below `total` has taken effect, and no word's last count is too small. Returns how
-/// many effects were double.
+/// Every number below `total` has taken effect, and where a word's counts are one series, the last
+/// is not too small. Returns how many effects were double.
 pub(crate) fn at_least_once(seen: &[Seen], total: u64) -> Result<u32, String> {
     let effects = effects(seen, total);
     let lost: Vec<_> =
         effects.iter().enumerate().filter(|(_, times)| **times == 0).take(10).collect();
     if !lost.is_empty() {
         return Err(format!("numbers without an effect: {lost:?}"));
+    }
+    if seen.iter().any(|seen| !seen.series.is_empty()) {
+        return Ok(effects.iter().map(|times| times - 1).sum());
     }
     let mut expected = BTreeMap::<String, u64>::new();
     (0..total).for_each(|number| *expected.entry(word(number)).or_default() += 1);
@@ -240,4 +246,30 @@ pub(crate) fn at_least_once(seen: &[Seen], total: u64) -> Result<u32, String> {
         }
     }
     Ok(effects.iter().map(|times| times - 1).sum())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(series: &str, count: u64, number: u64) -> Seen {
+        let work = [("0_0".to_owned(), "a".to_owned()), ("1_0".to_owned(), "a".to_owned())];
+        let (word, series) = ("w0".to_owned(), series.to_owned());
+        Seen { word, series, count, number, work, at: Instant::now() }
+    }
+
+    #[test]
+    fn what_is_lost_double_or_out_of_order_is_found_in_every_series() {
+        let right = [seen("x", 1, 0), seen("y", 1, 1), seen("x", 2, 2)];
+        assert_eq!(exactly_once(&right, 3), Ok(()));
+        assert_eq!(at_least_once(&right, 3), Ok(0));
+        let lost = [right[0].clone(), right[2].clone()];
+        assert!(exactly_once(&lost, 3).unwrap_err().contains("(1, 0)"));
+        assert!(at_least_once(&lost, 3).unwrap_err().contains("(1, 0)"));
+        let double = [&right[..], &right[1..2]].concat();
+        assert!(exactly_once(&double, 3).unwrap_err().contains("(1, 2)"));
+        assert_eq!(at_least_once(&double, 3), Ok(1));
+        let turned = [right[2].clone(), right[0].clone(), right[1].clone()];
+        assert!(exactly_once(&turned, 3).unwrap_err().contains("is 2 behind 0"));
+    }
 }

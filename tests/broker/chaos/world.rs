@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use millstream::Guarantee;
@@ -16,6 +16,7 @@ use super::watcher::{
     Seen, TASKS, Watcher, at_least_once, effects, exactly_once, last_numbers, read_all, runners,
     silences,
 };
+use super::work::Work;
 use super::{PARTITIONS, PATIENCE};
 use crate::kafka::Broker;
 
@@ -95,6 +96,7 @@ impl World {
             name: String::new(),
             state_dir: PathBuf::new(),
             guarantee,
+            work: Work::Tally,
             mistake: Mistake::None,
             has_ballast: false,
             protocol,
@@ -135,6 +137,13 @@ impl World {
         self.settings.ballast()
     }
 
+    /// The same for an application that does something else than count words.
+    pub(crate) fn doing(work: Work, name: &str, guarantee: Guarantee) -> Self {
+        let mut world = Self::new(name, guarantee, GroupProtocol::CooperativeSticky);
+        world.settings.work = work;
+        world
+    }
+
     /// The same for an application that is wrong.
     pub(crate) fn mistaken(name: &str, mistake: Mistake) -> Self {
         let mut world = Self::new(name, Guarantee::ExactlyOnce, GroupProtocol::CooperativeSticky);
@@ -167,6 +176,11 @@ impl World {
     /// Loses a machine's state.
     pub(crate) fn remove_state(&self, machine: &str) {
         fs::remove_dir_all(self.directory.join(machine)).expect("the state was there");
+    }
+
+    /// Damages the files of a machine's state in their middles. Says how many these are.
+    pub(crate) fn damage_state(&self, machine: &str) -> usize {
+        damage_below(&self.directory.join(machine))
     }
 
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
@@ -376,6 +390,27 @@ impl World {
         let logs: Vec<String> = processes.map(Process::log_tail).collect();
         panic!("{problem}\n{}", logs.join("\n"));
     }
+}
+
+/// Overwrites the middle of whatever holds rows, or tells which files do.
+fn damage_below(folder: &Path) -> usize {
+    let entries = fs::read_dir(folder).expect("the state is there").flatten();
+    let damaged = entries.map(|entry| {
+        let (path, name) = (entry.path(), entry.file_name());
+        if path.is_dir() {
+            return damage_below(&path);
+        }
+        let name = name.to_string_lossy();
+        if !name.starts_with("MANIFEST") && !name.ends_with(".sst") {
+            return 0;
+        }
+        let mut bytes = fs::read(&path).expect("it can be read");
+        let middle = bytes.len() / 2;
+        bytes.iter_mut().skip(middle).take(64).for_each(|byte| *byte ^= 0xa5);
+        fs::write(&path, bytes).expect("it can be written");
+        1
+    });
+    damaged.sum()
 }
 
 impl Drop for World {

@@ -1,0 +1,72 @@
+//! Do applications of every kind survive what happens to their processes?
+
+use std::thread;
+
+use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
+use millstream::log::GroupProtocol::CooperativeSticky;
+
+use super::work::Work;
+use super::world::World;
+use super::{MACHINES, alone, three};
+
+/// Kills processes of an application, with their state and without, and then ends each of them in
+/// order and starts it anew.
+fn attack(work: Work, name: &str, guarantee: Guarantee) {
+    let mut world = World::doing(work, name, guarantee);
+    let mut running = ["a", "b", "c"].map(str::to_owned);
+    running.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
+    world.await_run_by(&running.each_ref().map(String::as_str));
+    for (round, victims) in [&[1][..], &[0, 2]].into_iter().enumerate() {
+        let gone: Vec<_> = victims.iter().map(|victim| world.kill_9(&running[*victim])).collect();
+        if round == 1 {
+            world.remove_state(MACHINES[victims[0]]);
+        }
+        for victim in victims {
+            running[*victim] = format!("{}{round}", &running[*victim][..1]);
+            world.start(&running[*victim], MACHINES[*victim]);
+        }
+        for gone in &gone {
+            world.recovered(gone);
+        }
+        world.await_run_by(&running.each_ref().map(String::as_str));
+    }
+    for (process, machine) in MACHINES.into_iter().enumerate() {
+        let gone = world.terminate(&running[process]);
+        running[process].push('r');
+        world.start(&running[process], machine);
+        world.recovered(&gone);
+        world.await_run_by(&running.each_ref().map(String::as_str));
+    }
+    world.finish();
+}
+
+/// Most of the time they wait for sessions to end, so they do it beside one another.
+#[test]
+fn applications_of_every_kind_survive_kills_and_a_rolling_restart() {
+    let _alone = alone();
+    thread::scope(|scope| {
+        for (work, name, guarantee) in [
+            (Work::Transform, "transform-eos", ExactlyOnce),
+            (Work::Transform, "transform-alo", AtLeastOnce),
+            (Work::Window, "window-eos", ExactlyOnce),
+            (Work::Join, "join-eos", ExactlyOnce),
+        ] {
+            scope.spawn(move || attack(work, name, guarantee));
+        }
+    });
+}
+
+#[test]
+#[cfg_attr(not(feature = "rocksdb"), ignore = "without RocksDB there are no files")]
+fn a_process_whose_files_are_damaged_says_so_and_restores_them() {
+    const SAID: &str = "local state is damaged: set aside and restored whole";
+    let _alone = alone();
+    let mut world = three("damaged", ExactlyOnce, CooperativeSticky);
+    let gone = world.kill_9("b");
+    assert!(world.damage_state("2") > 0, "a process leaves files behind");
+    world.start("b1", "2");
+    world.recovered(&gone);
+    world.await_run_by(&["a", "b1", "c"]);
+    assert!(world.process("b1").has_said(SAID), "it says what it does");
+    world.finish();
+}
