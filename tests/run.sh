@@ -517,7 +517,7 @@ main() {
   mkdir -p "$CACHE/logs"
   trap interrupted INT TERM HUP
   for stage in "${stages[@]}"; do run_stage "$stage"; done
-  if [ "${stages[*]}" = soak ]; then grep -a '^soak:' "$CACHE/logs/soak.log"; fi
+  if [ "${stages[*]}" = soak ]; then grep -a '^soak' "$CACHE/logs/soak.log"; fi
   if [ "${stages[*]}" = fuzz ]; then grep -a '^fuzz:' "$CACHE/logs/fuzz.log"; fi
   echo "$passed passed, $failed failed"
   [ "$failed" = 0 ]
