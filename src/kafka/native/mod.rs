@@ -55,12 +55,31 @@ pub(super) struct Client {
     members: Members,
     /// When it was polled last.
     now: Instant,
+    /// Whether something has been said since then that has not left: only a poll carries it.
+    is_told: bool,
+}
+
+impl Client {
+    /// The client's core, for what is to leave with the next poll.
+    fn tell(&mut self) -> &mut Core {
+        self.is_told = true;
+        &mut self.core
+    }
+
+    /// How long nothing is to be done, unless something happens.
+    fn rest(&self, at_most: Duration) -> Duration {
+        if self.is_told || self.core.has_events() {
+            return Duration::ZERO;
+        }
+        let until = self.core.deadline(self.now).map(|deadline| deadline.since(self.now));
+        until.map_or(at_most, |until| at_most.min(until))
+    }
 }
 
 impl LogClient for Client {
     fn read_from(&mut self, partition: PartitionId, offset: i64) {
         let name = self.partitions.name(partition);
-        self.core.read_from(partition, name, offset);
+        self.tell().read_from(partition, name, offset);
     }
 
     fn stop_reading(&mut self, partition: PartitionId) {
@@ -68,11 +87,12 @@ impl LogClient for Client {
     }
 
     fn pause(&mut self, partition: PartitionId, paused: bool) {
-        self.core.pause(partition, paused);
+        self.tell().pause(partition, paused);
     }
 
     fn init_producer(&mut self) -> EffectId {
-        self.core.init_producer(self.now)
+        let now = self.now;
+        self.tell().init_producer(now)
     }
 
     fn begin_transaction(&mut self) {
@@ -81,6 +101,7 @@ impl LogClient for Client {
 
     fn send(&mut self, partition: PartitionId, batch: OpenBatch) -> EffectId {
         let partitions = &self.partitions;
+        self.is_told = true;
         self.core.send(partition, || partitions.name(partition), batch, self.now)
     }
 
@@ -91,24 +112,26 @@ impl LogClient for Client {
             member: self.members.renewed(member),
             is_inside: self.core.is_in_transaction(),
         };
-        self.core.commit_offsets(offsets, self.now)
+        let now = self.now;
+        self.tell().commit_offsets(offsets, now)
     }
 
     fn end_transaction(&mut self, end: End) -> EffectId {
-        self.core.end_transaction(end, self.now)
+        let now = self.now;
+        self.tell().end_transaction(end, now)
     }
 
     fn poll(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
         self.now = now;
+        self.is_told = false;
         self.network.exchange(&mut self.core, now);
         self.core.take_events(events);
     }
 
     fn wait(&mut self, at_most: Duration) {
-        let until = self.core.deadline(self.now).map(|deadline| deadline.since(self.now));
-        let at_most = until.map_or(at_most, |until| at_most.min(until));
-        if !self.core.has_events() {
-            self.network.wait(at_most);
+        let rest = self.rest(at_most);
+        if !rest.is_zero() {
+            self.network.wait(rest);
         }
     }
 
@@ -132,5 +155,47 @@ impl LogClient for Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::log::{CommittedOffset, Isolation, TopicPartition};
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn client() -> (Client, PartitionId) {
+        let properties = [("bootstrap.servers".to_owned(), "127.0.0.1:1".to_owned())];
+        let config = crate::log::ClientConfig {
+            client_id: "test".into(),
+            isolation: Isolation::ReadCommitted,
+            transactional_id: None,
+            transaction_timeout: HOUR,
+            group: "group".into(),
+            fetch_bytes_max: 1 << 20,
+            batch_bytes_max: 1 << 20,
+        };
+        let (partitions, members) = (Partitions::default(), Members::default());
+        let id = partitions.id(&TopicPartition::new("t", 0));
+        let plane = Plane::of(&properties).expect("a broker is all that it needs");
+        (plane.client(&config, &partitions, &members).expect("sockets can be used"), id)
+    }
+
+    /// A commit is several requests, each of which follows from the answer to the one before. Each
+    /// was left until the worker had slept for as long as it had nothing to process.
+    #[test]
+    fn nobody_sleeps_on_what_has_been_said_and_has_not_left() {
+        let (mut client, partition) = client();
+        let offset = CommittedOffset { partition, offset: 1, metadata: String::new() };
+        let mut events = Vec::new();
+        client.poll(Instant::from_origin(HOUR), &mut events);
+        assert!(!client.rest(HOUR).is_zero(), "it waits for its broker");
+        client.commit_offsets(&[offset], &MemberToken::default());
+        assert!(client.rest(HOUR).is_zero());
+        client.poll(Instant::from_origin(HOUR), &mut events);
+        assert!(!client.rest(HOUR).is_zero());
+        client.read_from(partition, 0);
+        assert!(client.rest(HOUR).is_zero());
     }
 }

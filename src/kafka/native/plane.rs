@@ -67,6 +67,7 @@ impl Plane {
             partitions: partitions.clone(),
             members: members.clone(),
             now: Instant::from_origin(Duration::ZERO),
+            is_told: false,
         })
     }
 
