@@ -25,6 +25,8 @@ const FACTOR: u64 = 10;
 const ROW_BYTES: usize = 1_000;
 /// Ballast may be as large as a disk.
 const LOADING: Duration = Duration::from_secs(900);
+/// Of each task.
+const WRITE_BUFFER: u64 = 16 * 1024 * 1024;
 /// What a task may have to read back, in rows: a write buffer of 16 MiB, and what came while it was
 /// written to the disk.
 const TAIL_MAX: u64 = 25_000;
@@ -54,6 +56,7 @@ fn crash(name: &str, guarantee: Guarantee, rows: u64) {
     load(&world.ballast(), rows);
     world.start("a", "1");
     await_committed(name, &world.ballast(), rows);
+    await_on_disk(&world, rows);
     world.await_run_by(&["a"]);
     let gone = world.kill_9("a");
     world.start("b", "1");
@@ -69,6 +72,17 @@ fn crash(name: &str, guarantee: Guarantee, rows: u64) {
         assert!(restored < TAIL_MAX * u64::from(PARTITIONS), "{restored}");
     }
     world.finish();
+}
+
+/// Waits until the write buffers that are full have been written to the disk, which a busy machine
+/// is late with; rows may take a quarter less there.
+fn await_on_disk(world: &World, rows: u64) {
+    let of_task = rows / u64::from(PARTITIONS) * ROW_BYTES as u64;
+    let full = of_task / WRITE_BUFFER * WRITE_BUFFER * u64::from(PARTITIONS);
+    let is_there = || world.usage("a").state_kb * 1_000 >= full / 4 * 3;
+    if cfg!(feature = "rocksdb") {
+        assert!(crate::wait_until(LOADING, is_there), "full buffers are written");
+    }
 }
 
 /// Writes rows of distinct keys that do not compress.

@@ -11,7 +11,7 @@ use millstream::log::GroupProtocol;
 
 use super::application::{Mistake, Settings};
 use super::feeder::Feeder;
-use super::process::Process;
+use super::process::{Process, Usage};
 use super::watcher::{
     Seen, TASKS, Watcher, at_least_once, effects, exactly_once, last_numbers, read_all, runners,
     silences,
@@ -185,6 +185,11 @@ impl World {
 
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
         self.processes.get_mut(name).expect("it was started")
+    }
+
+    /// What a process takes.
+    pub(crate) fn usage(&self, name: &str) -> Usage {
+        self.processes[name].usage()
     }
 
     /// Kills a process.
