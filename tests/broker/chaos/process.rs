@@ -116,12 +116,12 @@ impl Process {
         counts.sum()
     }
 
-    /// Its last words.
     /// Whether it has written this to its log.
     pub(crate) fn has_said(&self, text: &str) -> bool {
         fs::read_to_string(&self.log).unwrap_or_default().contains(text)
     }
 
+    /// Its last words.
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
