@@ -7,6 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::errors::log_error;
+use super::places::{EARLIEST, END, NONE, asked_for};
 use super::properties::Properties;
 use super::signal::Signal;
 use super::sys::{
@@ -39,11 +40,6 @@ const FENCE_SLICE: Duration = Duration::from_millis(10);
 /// How long a first attempt to fence may take. While the cluster ends what the fenced one has left
 /// open it answers "later", and the library then waits for half a second: a new client asks sooner.
 const FENCE_PATIENCE: Duration = Duration::from_millis(100);
-
-const EARLIEST: i64 = -2;
-const LATEST: i64 = -1;
-/// What the broker answers where no record is as young as asked for, or nothing is committed.
-const NONE: i64 = -1;
 
 /// Administers a cluster.
 #[derive(Debug)]
@@ -304,14 +300,8 @@ impl Admin for KafkaAdmin {
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
-        let question = |(id, spec): &(PartitionId, OffsetSpec)| {
-            let spec = match spec {
-                OffsetSpec::Earliest => EARLIEST,
-                OffsetSpec::End => LATEST,
-                OffsetSpec::AtTime(time) => time.as_millis().max(0),
-            };
-            (self.partitions.name(*id), spec)
-        };
+        let question =
+            |(id, spec): &(PartitionId, OffsetSpec)| (self.partitions.name(*id), asked_for(spec));
         let wanted: Vec<_> = wanted.iter().map(question).collect();
         let mut offsets = Vec::with_capacity(wanted.len());
         // One partition may be asked for twice, which one request cannot hold.
@@ -386,7 +376,7 @@ impl KafkaAdmin {
     ) -> Result<(), LogError> {
         for ((name, _), offset) in wanted.iter().zip(found) {
             if *offset == NONE {
-                *offset = self.list_patiently(&[(name.clone(), LATEST)])?[0];
+                *offset = self.list_patiently(&[(name.clone(), END)])?[0];
             }
         }
         Ok(())

@@ -6,6 +6,7 @@
 //! - `group`: the membership of a process; `unheard`: what it asks the group for once more.
 //! - `admin`: what the control plane asks and orders, over the C library; `native::admin` asks the
 //!   rest on the wire.
+//! - `places`: the numbers that stand for places in a partition.
 //! - `errors`: what follows from which error.
 
 mod admin;
@@ -16,6 +17,7 @@ mod lease;
 mod librdkafka;
 mod members;
 mod native;
+mod places;
 mod properties;
 mod signal;
 mod sys;

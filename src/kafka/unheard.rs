@@ -4,7 +4,7 @@
 //! partitions itself, a member that joins in between gets none of that topic, and would be told of
 //! them with its next heartbeat only: seconds later, as the broker has set it. So a member that is
 //! new sends a few heartbeats early, until it has been given something of each topic. Where other
-//! members own it all, that never comes; so the pauses grow, and soon there is no more asking.
+//! members own it all, that never comes; so after a few there is no more asking.
 
 use std::collections::BTreeSet;
 use std::time::Duration;

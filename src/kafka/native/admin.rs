@@ -14,11 +14,11 @@ use std::time::Duration;
 
 use super::core::Core;
 use super::messages::offsets::NamedOffset;
-use super::messages::positions::{EARLIEST, END};
 use super::network::Network;
 use super::plane::Plane;
 use super::questions::{OfCoordinator, OfLeader, Question, Reply};
 use crate::kafka::admin::KafkaAdmin;
+use crate::kafka::places::{END, NONE, asked_for};
 use crate::log::{
     Admin, CommittedOffset, LogError, NewTopic, OffsetSpec, PartitionId, Partitions, TopicInfo,
     TopicPartition, TopicRights,
@@ -35,9 +35,6 @@ const FENCE_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Clients that are kept while nobody asks.
 const IDLE_MAX: usize = 4;
-
-/// What a record's absence looks like: there is none as young as was asked for.
-const NONE: i64 = -1;
 
 /// Administers a cluster on the wire.
 pub(in crate::kafka) struct NativeAdmin {
@@ -222,14 +219,8 @@ impl Admin for NativeAdmin {
     }
 
     fn offsets(&self, wanted: &[(PartitionId, OffsetSpec)]) -> Result<Vec<i64>, LogError> {
-        let part = |(id, spec): &(PartitionId, OffsetSpec)| {
-            let value = match spec {
-                OffsetSpec::Earliest => EARLIEST,
-                OffsetSpec::End => END,
-                OffsetSpec::AtTime(time) => time.as_millis().max(0),
-            };
-            (self.partitions.name(*id), value)
-        };
+        let part =
+            |(id, spec): &(PartitionId, OffsetSpec)| (self.partitions.name(*id), asked_for(spec));
         let mut found = self.ask_leaders(OfLeader::OffsetAt, wanted.iter().map(part), PATIENCE)?;
         // The end where no record is young enough.
         let without: Vec<usize> = (0..found.len()).filter(|place| found[*place] == NONE).collect();

@@ -97,7 +97,7 @@ pub(super) struct Connection<P> {
     in_flight: VecDeque<InFlight<P>>,
     outgoing: VecDeque<Bytes>,
     last_correlation: i32,
-    /// When it was last heard of; `None` before the first words are over.
+    /// When the last answer came; `None` before the first.
     heard: Option<Instant>,
 }
 

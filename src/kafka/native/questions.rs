@@ -120,6 +120,16 @@ impl Questions {
         due.map(|(number, each)| (*number, each.question.clone())).collect()
     }
 
+    /// Whether there is nothing to be asked, and nothing to be waited for.
+    pub(super) fn is_empty(&self) -> bool {
+        self.pending.is_empty()
+    }
+
+    fn numbers(&self, is_wanted: impl Fn(&Pending) -> bool) -> Vec<u64> {
+        let wanted = self.pending.iter().filter(|(_, each)| is_wanted(each));
+        wanted.map(|(number, _)| *number).collect()
+    }
+
     /// A question that has no reply yet.
     pub(super) fn get(&self, number: u64) -> Option<&Question> {
         self.pending.get(&number).map(|each| &each.question)
@@ -168,22 +178,18 @@ impl Questions {
             Question::Coordinator { whom: asked, .. } => asked == whom,
             Question::Leader { .. } => false,
         };
-        let waiting = self.pending.iter().filter(|(_, each)| is_of(&each.question));
-        for number in waiting.map(|(number, _)| *number).collect::<Vec<_>>() {
+        for number in self.numbers(|each| is_of(&each.question)) {
             self.refused(number, code, now);
         }
     }
 
     /// A broker cannot be reached, or will not listen.
     pub(super) fn hinder(&mut self, why: &Broken) {
-        if self.pending.is_empty() {
-            return;
-        }
         for each in self.pending.values_mut() {
             each.hindrance = Some(why.to_string());
         }
         if why.is_permanent() {
-            for number in self.pending.keys().copied().collect::<Vec<_>>() {
+            for number in self.numbers(|_| true) {
                 let text = why.to_string();
                 let is_disbelieved = matches!(why, Broken::Unauthenticated(_));
                 let error = if is_disbelieved {
@@ -198,8 +204,7 @@ impl Questions {
 
     /// Gives up what has waited for too long.
     pub(super) fn expire(&mut self, now: Instant) {
-        let late = self.pending.iter().filter(|(_, each)| now >= each.deadline);
-        for number in late.map(|(number, _)| *number).collect::<Vec<_>>() {
+        for number in self.numbers(|each| now >= each.deadline) {
             let each = &self.pending[&number];
             let why = each.hindrance.as_deref().unwrap_or("no broker has answered in time");
             let text = format!("{}: {why}", each.question.subject());

@@ -77,7 +77,7 @@ pub(super) struct ConnectionSettings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Backoff {
     pub(super) first: Duration,
-    /// Never less than the first.
+    /// Where the wait grows, never less than the first.
     pub(super) most: Duration,
 }
 

@@ -25,6 +25,10 @@ type Request = (Node, OfLeader, usize);
 impl Core {
     /// Asks what the control plane wants to know, of whoever leads or coordinates.
     pub(super) fn ask_questions(&mut self, now: Instant) {
+        // A worker has none.
+        if self.questions.is_empty() {
+            return;
+        }
         self.questions.expire(now);
         let mut requests: BTreeMap<Request, Vec<(u64, TopicPartition, i64)>> = BTreeMap::new();
         let mut counts: HashMap<(OfLeader, TopicPartition), usize> = HashMap::new();

@@ -16,6 +16,7 @@ use crate::kafka::native::reader::Due;
 use crate::kafka::native::transactor::Step;
 use crate::kafka::native::wire::Writer as Out;
 use crate::kafka::native::writer::As;
+use crate::kafka::places::{EARLIEST, END};
 use crate::log::TopicPartition;
 use crate::time::{Instant, millis};
 
@@ -149,7 +150,7 @@ impl Core {
             match &step {
                 Step::Init => transaction::ask_producer(&mut out, id, timeout_ms, ProducerId::NONE),
                 Step::AddPartitions(_) => {
-                    transaction::add_partitions(&mut out, name, producer, &by_topic(&names));
+                    transaction::add_partitions(&mut out, name, producer, &names);
                 }
                 Step::AddGroup(group) => transaction::add_offsets(&mut out, name, producer, group),
                 Step::Offsets(all) if all.is_inside => {
@@ -190,8 +191,7 @@ impl Core {
             let is_ready = lane.is_some_and(|lane| self.ready(lane, now).is_some());
             match lane.filter(|_| is_ready).and_then(|lane| self.ready(lane, now)) {
                 Some(connection) => {
-                    let limit =
-                        if earliest.is_some() { positions::END } else { positions::EARLIEST };
+                    let limit = if earliest.is_some() { END } else { EARLIEST };
                     connection.ask(Api::ListOffsets, None, purpose, deadline, |mut out, _| {
                         positions::ask_offsets(&mut out, &[(&name, limit)]);
                         whole(out)
@@ -304,12 +304,4 @@ impl Core {
         }
         None
     }
-}
-
-/// Partitions by their topics; `names` are sorted.
-fn by_topic(names: &[TopicPartition]) -> Vec<(&str, Vec<u32>)> {
-    let topics = names.chunk_by(|a, b| a.topic == b.topic);
-    topics
-        .map(|names| (&*names[0].topic, names.iter().map(|name| name.partition).collect()))
-        .collect()
 }

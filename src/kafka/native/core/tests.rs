@@ -3,10 +3,10 @@ use std::time::Duration;
 use super::*;
 use crate::kafka::native::api::Api;
 use crate::kafka::native::messages::Node;
-use crate::kafka::native::messages::positions::END;
 use crate::kafka::native::questions::OfLeader;
 use crate::kafka::native::simulated::terms_of;
 use crate::kafka::native::wire::Writer as Out;
+use crate::kafka::places::END;
 use crate::log::Isolation;
 
 const NOW: Instant = Instant::from_origin(Duration::from_secs(1));

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Code, Node};
+use super::{Code, Node, topics};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 use crate::log::{Isolation, TopicPartition};
 
@@ -48,10 +48,11 @@ pub(in crate::kafka::native) fn ask(
     out.i8(i8::from(terms.isolation == Isolation::ReadCommitted));
     out.i32(session.id);
     out.i32(session.epoch);
-    let topics: Vec<_> = parts.chunk_by(|a, b| a.partition.topic == b.partition.topic).collect();
-    out.list(topics.into_iter(), |out, topic| {
-        out.text(&topic[0].partition.topic);
-        out.list(topic.iter(), |out, part| {
+    topics::write(
+        out,
+        parts,
+        |part| &part.partition,
+        |out, part| {
             out.i32(part.partition.partition as i32);
             out.i32(part.leader_epoch);
             out.i64(part.offset);
@@ -59,15 +60,9 @@ pub(in crate::kafka::native) fn ask(
             out.i64(-1);
             out.i32(terms.partition_bytes_max);
             out.no_tags();
-        });
-        out.no_tags();
-    });
-    let topics: Vec<_> = forgotten.chunk_by(|a, b| a.topic == b.topic).collect();
-    out.list(topics.into_iter(), |out, topic| {
-        out.text(&topic[0].topic);
-        out.list(topic.iter(), |out, name| out.i32(name.partition as i32));
-        out.no_tags();
-    });
+        },
+    );
+    topics::write_names(out, forgotten);
     out.text(terms.rack);
     out.no_tags();
 }

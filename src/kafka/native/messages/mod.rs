@@ -7,6 +7,7 @@ pub(super) mod metadata;
 pub(super) mod offsets;
 pub(super) mod positions;
 pub(super) mod produce;
+mod topics;
 pub(super) mod transaction;
 
 /// A broker, by its number in the cluster.

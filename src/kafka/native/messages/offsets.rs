@@ -1,15 +1,14 @@
 //! How are offsets committed, inside a transaction and outside, and which are?
 
-use super::Code;
 use super::transaction::ProducerId;
+use super::{Code, topics};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 use crate::log::{CommittedOffset, MemberToken, Partitions, TopicPartition};
 
 /// An offset of a partition that is committed, by name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kafka::native) struct NamedOffset {
-    pub(in crate::kafka::native) topic: std::sync::Arc<str>,
-    pub(in crate::kafka::native) partition: u32,
+    pub(in crate::kafka::native) name: TopicPartition,
     pub(in crate::kafka::native) offset: i64,
     pub(in crate::kafka::native) metadata: String,
 }
@@ -19,9 +18,8 @@ impl NamedOffset {
         committed: &CommittedOffset,
         partitions: &Partitions,
     ) -> Self {
-        let TopicPartition { topic, partition } = partitions.name(committed.partition);
-        let (offset, metadata) = (committed.offset, committed.metadata.clone());
-        Self { topic, partition, offset, metadata }
+        let name = partitions.name(committed.partition);
+        Self { name, offset: committed.offset, metadata: committed.metadata.clone() }
     }
 }
 
@@ -61,22 +59,21 @@ fn write_member(out: &mut Writer, member: &MemberToken) {
     out.text_or_null(member.instance_id.as_deref());
 }
 
-/// Each topic stands once, with all its partitions.
 fn write_offsets(out: &mut Writer, offsets: &[NamedOffset]) {
     let mut sorted: Vec<&NamedOffset> = offsets.iter().collect();
-    sorted.sort_by(|a, b| (&a.topic, a.partition).cmp(&(&b.topic, b.partition)));
-    let topics: Vec<_> = sorted.chunk_by(|a, b| a.topic == b.topic).collect();
-    out.list(topics.into_iter(), |out, partitions| {
-        out.text(&partitions[0].topic);
-        out.list(partitions.iter(), |out, each| {
-            out.i32(each.partition as i32);
+    sorted.sort_by_key(|each| &each.name);
+    topics::write(
+        out,
+        &sorted,
+        |each| &each.name,
+        |out, each| {
+            out.i32(each.name.partition as i32);
             out.i64(each.offset);
             out.i32(-1);
             out.text(&each.metadata);
             out.no_tags();
-        });
-        out.no_tags();
-    });
+        },
+    );
 }
 
 /// Asks what a group has committed. With `only_stable` the broker refuses to say as long as a
@@ -88,14 +85,9 @@ pub(in crate::kafka::native) fn ask_committed(
     only_stable: bool,
 ) {
     out.text(group);
-    let mut sorted: Vec<&TopicPartition> = names.iter().collect();
+    let mut sorted = names.to_vec();
     sorted.sort();
-    let topics: Vec<_> = sorted.chunk_by(|a, b| a.topic == b.topic).collect();
-    out.list(topics.into_iter(), |out, names| {
-        out.text(&names[0].topic);
-        out.list(names.iter(), |out, name| out.i32(name.partition as i32));
-        out.no_tags();
-    });
+    topics::write_names(out, &sorted);
     out.bool(only_stable);
     out.no_tags();
 }
@@ -106,24 +98,19 @@ pub(in crate::kafka::native) fn read_committed<'a>(
 ) -> Read<Result<Vec<Committed<'a>>, Code>> {
     reader.i32()?;
     let mut first_code = 0;
-    let topics = reader.list(3, |topics| {
-        let topic = topics.text()?;
-        let committed = topics.list(20, |each| {
-            let (partition, offset) = (each.index()?, each.i64()?);
-            each.i32()?;
-            let metadata = each.text_or_null()?.unwrap_or_default();
-            let code = each.i16()?;
-            each.tags()?;
-            first_code = if first_code == 0 { code } else { first_code };
-            Ok(Committed { topic, partition, offset, metadata })
-        })?;
-        topics.tags()?;
-        Ok(committed)
+    let committed = topics::read(reader, 20, |each, topic| {
+        let (partition, offset) = (each.index()?, each.i64()?);
+        each.i32()?;
+        let metadata = each.text_or_null()?.unwrap_or_default();
+        let code = each.i16()?;
+        each.tags()?;
+        first_code = if first_code == 0 { code } else { first_code };
+        Ok(Committed { topic, partition, offset, metadata })
     })?;
     let code = reader.i16()?;
     reader.tags()?;
     let code = if code == 0 { first_code } else { code };
-    Ok(if code == 0 { Ok(topics.into_iter().flatten().collect()) } else { Err(code) })
+    Ok(if code == 0 { Ok(committed) } else { Err(code) })
 }
 
 /// What is committed of a partition; an offset of -1 is nothing.

@@ -1,13 +1,8 @@
 //! Where does a partition begin and end, and what is given up of it?
 
-use super::Code;
+use super::{Code, topics};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 use crate::log::TopicPartition;
-
-/// Stands for the offset of the oldest record.
-pub(in crate::kafka::native) const EARLIEST: i64 = -2;
-/// Stands for the offset behind the newest record, open transactions included.
-pub(in crate::kafka::native) const END: i64 = -1;
 
 /// A partition of a request, and what is said of it.
 pub(in crate::kafka::native) type Part<'a> = (&'a TopicPartition, i64);
@@ -20,13 +15,13 @@ pub(in crate::kafka::native) struct PartAnswer<'a> {
     pub(in crate::kafka::native) answer: Result<i64, Code>,
 }
 
-/// Asks for the first offset whose record is not older than a timestamp, or for what [`EARLIEST`]
-/// and [`END`] stand for; each partition once.
+/// Asks for the first offset whose record is not older than a timestamp, or for what
+/// [`EARLIEST`](crate::kafka::places::EARLIEST) and its like stand for; each partition once.
 pub(in crate::kafka::native) fn ask_offsets(out: &mut Writer, parts: &[Part<'_>]) {
     out.i32(-1);
     // The end counts open transactions, too: it is what the log holds.
     out.i8(0);
-    by_topic(out, parts, |out, partition, timestamp| {
+    write_parts(out, parts, |out, partition, timestamp| {
         out.i32(partition as i32);
         out.i32(-1);
         out.i64(timestamp);
@@ -54,7 +49,7 @@ pub(in crate::kafka::native) fn delete_records(
     parts: &[Part<'_>],
     timeout_ms: i32,
 ) {
-    by_topic(out, parts, |out, partition, before| {
+    write_parts(out, parts, |out, partition, before| {
         out.i32(partition as i32);
         out.i64(before);
     });
@@ -73,19 +68,19 @@ pub(in crate::kafka::native) fn read_deleted<'a>(
     })
 }
 
-/// Each topic stands once, with all its partitions.
-fn by_topic(out: &mut Writer, parts: &[Part<'_>], mut write: impl FnMut(&mut Writer, u32, i64)) {
+/// In an order in which each topic stands once.
+fn write_parts(out: &mut Writer, parts: &[Part<'_>], mut each: impl FnMut(&mut Writer, u32, i64)) {
     let mut sorted = parts.to_vec();
     sorted.sort_by_key(|(name, _)| *name);
-    let topics: Vec<_> = sorted.chunk_by(|(a, _), (b, _)| a.topic == b.topic).collect();
-    out.list(topics.into_iter(), |out, parts| {
-        out.text(&parts[0].0.topic);
-        out.list(parts.iter(), |out, (name, value)| {
-            write(out, name.partition, *value);
+    topics::write(
+        out,
+        &sorted,
+        |(name, _)| name,
+        |out, (name, value)| {
+            each(out, name.partition, *value);
             out.no_tags();
-        });
-        out.no_tags();
-    });
+        },
+    );
 }
 
 fn read_parts<'a>(
@@ -93,24 +88,20 @@ fn read_parts<'a>(
     least: usize,
     mut read: impl FnMut(&mut Reader<'a>) -> Read<(u32, Code, i64)>,
 ) -> Read<Vec<PartAnswer<'a>>> {
-    let topics = reader.list(3, |topics| {
-        let topic = topics.text()?;
-        let parts = topics.list(least, |each| {
-            let (partition, code, offset) = read(each)?;
-            each.tags()?;
-            let answer = if code == 0 { Ok(offset) } else { Err(code) };
-            Ok(PartAnswer { topic, partition, answer })
-        })?;
-        topics.tags()?;
-        Ok(parts)
+    let parts = topics::read(reader, least, |each, topic| {
+        let (partition, code, offset) = read(each)?;
+        each.tags()?;
+        let answer = if code == 0 { Ok(offset) } else { Err(code) };
+        Ok(PartAnswer { topic, partition, answer })
     })?;
     reader.tags()?;
-    Ok(topics.into_iter().flatten().collect())
+    Ok(parts)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::places::{EARLIEST, END};
 
     fn name(topic: &str, partition: u32) -> TopicPartition {
         TopicPartition { topic: topic.into(), partition }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::Code;
+use super::{Code, topics};
 use crate::kafka::native::wire::{Read, Reader, Writer};
 use crate::log::TopicPartition;
 
@@ -62,18 +62,13 @@ pub(in crate::kafka::native) struct Answer {
 
 /// What became of each batch, and for how many milliseconds the broker wants to be left alone.
 pub(in crate::kafka::native) fn read(reader: &mut Reader<'_>) -> Read<(Vec<Answer>, i32)> {
-    let topics = reader.list(3, |topic| {
-        let name = topic.text()?;
-        let answers = topic.list(33, |each| read_answer(name, each))?;
-        topic.tags()?;
-        Ok(answers)
-    })?;
+    let answers = topics::read(reader, 33, read_answer)?;
     let throttle_ms = reader.i32()?;
     reader.tags()?;
-    Ok((topics.into_iter().flatten().collect(), throttle_ms))
+    Ok((answers, throttle_ms))
 }
 
-fn read_answer(topic: &str, reader: &mut Reader<'_>) -> Read<Answer> {
+fn read_answer(reader: &mut Reader<'_>, topic: &str) -> Read<Answer> {
     let (partition, code) = (reader.index()?, reader.i16()?);
     let base_offset = reader.i64()?;
     reader.i64()?;

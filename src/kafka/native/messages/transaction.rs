@@ -1,7 +1,8 @@
 //! How does a producer get its epoch, and how does a transaction grow and end?
 
-use super::Code;
+use super::{Code, topics};
 use crate::kafka::native::wire::{Read, Reader, Writer};
+use crate::log::TopicPartition;
 
 /// Who writes, as the broker knows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,39 +47,30 @@ pub(in crate::kafka::native) fn read_producer(
     Ok(if code == 0 { Ok(producer) } else { Err(code) })
 }
 
-/// Says that these partitions will be written to; `topics` holds each topic's once.
+/// Says that these partitions will be written to; those of a topic stand beside each other.
 pub(in crate::kafka::native) fn add_partitions(
     out: &mut Writer,
     transactional_id: &str,
     producer: ProducerId,
-    topics: &[(&str, Vec<u32>)],
+    partitions: &[TopicPartition],
 ) {
     out.text(transactional_id);
     producer.write(out);
-    out.list(topics.iter(), |out, (topic, partitions)| {
-        out.text(topic);
-        out.list(partitions.iter(), |out, partition| out.i32(*partition as i32));
-        out.no_tags();
-    });
+    topics::write_names(out, partitions);
     out.no_tags();
 }
 
 /// The first error of any partition; the others are then not added either.
 pub(in crate::kafka::native) fn read_codes_by_partition(reader: &mut Reader<'_>) -> Read<Code> {
     reader.i32()?;
-    let topics = reader.list(3, |topic| {
-        topic.text()?;
-        let codes = topic.list(7, |each| {
-            each.i32()?;
-            let code = each.i16()?;
-            each.tags()?;
-            Ok(code)
-        })?;
-        topic.tags()?;
-        Ok(codes)
+    let codes = topics::read(reader, 7, |each, _| {
+        each.i32()?;
+        let code = each.i16()?;
+        each.tags()?;
+        Ok(code)
     })?;
     reader.tags()?;
-    Ok(worst(topics.into_iter().flatten()))
+    Ok(worst(codes.into_iter()))
 }
 
 /// Partitions beside one that failed only say that they were not tried.

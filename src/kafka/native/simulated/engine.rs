@@ -204,8 +204,7 @@ impl Engine {
 
     fn commit_offsets(&mut self, host: &mut Host, now: Instant) {
         let offsets = self.prepared.iter().map(|(index, offset)| NamedOffset {
-            topic: INPUT.into(),
-            partition: *index,
+            name: TopicPartition::new(INPUT, *index),
             offset: *offset,
             metadata: String::new(),
         });
