@@ -246,7 +246,8 @@ pub enum ErrorKind {
     /// Another process owns these tasks now: they are closed without a commit, and the process
     /// rejoins its group.
     Fenced,
-    /// Local state cannot be trusted: it is set aside and restored from the changelog.
+    /// Local state cannot be trusted: it is set aside and restored from the changelog, and a new
+    /// worker goes on. No handler is asked.
     Corrupted,
     /// One record could not be decoded, processed or produced: its policy decides.
     Data,

@@ -75,6 +75,9 @@ impl AppBuilder {
     /// Decides what becomes of the application when a worker fails, by an error or by a panic of
     /// the pipeline. It is called on the control thread; if it panics itself, the application
     /// closes. Default: it closes.
+    ///
+    /// It is not asked about damaged local state: that is set aside, restored from the changelog,
+    /// and a new worker goes on.
     #[doc(alias = "setUncaughtExceptionHandler")]
     pub fn on_failure(
         mut self,

@@ -35,7 +35,7 @@ use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
 use crate::runtime::worker::Next;
 use crate::runtime::worker::reading::reading_failed;
-use crate::state::{Backend, Restore, StateDirectory, StateError, StoreIndex, StoreToRestore};
+use crate::state::{Backend, Restore, StateDirectory, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
@@ -181,9 +181,37 @@ impl Restorer {
     }
 
     fn close(&self, task: TaskId, backend: Option<Box<dyn Backend>>) {
-        if let Some(Err(error)) = backend.map(Backend::close) {
+        let Some(backend) = backend else { return };
+        let is_damaged = backend.is_damaged();
+        if let Err(error) = backend.close() {
             tracing::warn!(%task, %error, "local state was not closed cleanly");
         }
+        if is_damaged && let Err(error) = self.set_aside(task) {
+            tracing::warn!(%task, %error, "damage will be met again");
+        }
+    }
+
+    /// Takes the files of a task that is closed out of use, so that it begins empty.
+    fn set_aside(&self, task: TaskId) -> Result<()> {
+        tracing::warn!(%task, "local state is damaged: set aside and restored whole");
+        self.setup.directory.set_aside_task(&task.to_string()).map_err(|error| {
+            let message = "damaged local state cannot be set aside";
+            Error::new(ErrorKind::Fatal, message).caused_by(error)
+        })
+    }
+
+    /// The backend that a task was held with, if its files can be used on.
+    fn trusted(
+        &self,
+        task: TaskId,
+        backend: Option<Box<dyn Backend>>,
+    ) -> Result<Option<Box<dyn Backend>>> {
+        if !backend.as_ref().is_some_and(|backend| backend.is_damaged()) {
+            return Ok(backend);
+        }
+        drop(backend);
+        self.set_aside(task)?;
+        Ok(None)
     }
 
     fn purge(&self, before: &[(PartitionId, i64)]) {
@@ -203,12 +231,22 @@ impl Restorer {
         let outcome = step(self, task, &mut job);
         if let Err(error) = outcome {
             self.stop_reading(task);
-            if error.kind() != ErrorKind::Retriable {
-                self.close(task, job.and_then(Job::into_backend));
+            let mut backend = job.and_then(Job::into_backend);
+            let is_tried_again = match error.kind() {
+                ErrorKind::Retriable => {
+                    self.tell_retry(task, &error, now);
+                    Ok(())
+                }
+                ErrorKind::Corrupted => {
+                    drop(backend.take());
+                    self.set_aside(task)
+                }
+                _ => Err(error),
+            };
+            if let Err(error) = is_tried_again {
+                self.close(task, backend);
                 return self.report(Report::OpenFailed { task, error: error.in_task(task) });
             }
-            self.tell_retry(task, &error, now);
-            let backend = job.and_then(Job::into_backend);
             job = Some(Job::Waiting { backend, until: now + RETRY });
         }
         if let Some(job) = job {
@@ -236,7 +274,7 @@ impl Restorer {
         let others = self.jobs.iter().filter(|(_, job)| job.is_waiting()).map(|(task, _)| *task);
         self.fencing.end_previous_owners(task, others, now)?;
         let committed = self.fencing.stable_offsets(task, now)?;
-        let backend = match backend.take() {
+        let backend = match self.trusted(task, backend.take())? {
             Some(backend) => backend,
             None => self.open(task)?,
         };
@@ -319,9 +357,7 @@ impl Restorer {
     ) -> Result<()> {
         let Some(Job::Restoring { restore, .. }) = job else { return Ok(()) };
         match event {
-            LogEvent::Fetched(batch) => restore.batch(store, &batch).map_err(|error| {
-                Error::new(ErrorKind::Fatal, "a changelog cannot be restored").caused_by(error)
-            }),
+            LogEvent::Fetched(batch) => Ok(restore.batch(store, &batch)?),
             LogEvent::CaughtUp { position, .. } => {
                 restore.caught_up(store, position);
                 Ok(())
@@ -341,12 +377,7 @@ impl Restorer {
     fn finish(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
         self.stop_reading(task);
         let Some(Job::Restoring { restore, meters, committed }) = job.take() else { return Ok(()) };
-        let (restored, backend) = (
-            restore.restored(),
-            restore.finish().map_err(|error| {
-                Error::new(ErrorKind::Fatal, "restored state cannot be written").caused_by(error)
-            })?,
-        );
+        let (restored, backend) = (restore.restored(), restore.finish()?);
         let again = self.fencing.committed(task).and_then(|again| again.map_err(unanswered));
         let is_settled = again.as_ref().is_ok_and(|again| *again == committed);
         if !is_settled {
@@ -400,10 +431,7 @@ fn start_offset(
     store: &str,
     (earliest, end): (i64, i64),
 ) -> Result<i64> {
-    let damaged = |error: StateError| {
-        Error::new(ErrorKind::Fatal, "local state cannot be read").caused_by(error)
-    };
-    let Some(held) = backend.changelog_offset(index).map_err(damaged)? else { return Ok(earliest) };
+    let Some(held) = backend.changelog_offset(index)? else { return Ok(earliest) };
     if (earliest..=end).contains(&held) {
         return Ok(held);
     }
@@ -414,6 +442,6 @@ fn start_offset(
         end,
         "a local store does not fit its changelog: it is dropped and restored whole"
     );
-    backend.clear(index).map_err(damaged)?;
+    backend.clear(index)?;
     Ok(earliest)
 }

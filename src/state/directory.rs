@@ -65,6 +65,9 @@ enum Place {
 pub(crate) trait OpenStores: std::fmt::Debug + Send + Sync {
     /// The stores of this task, as they were left.
     fn open_task(&self, task: &str) -> Result<Box<dyn Backend>, StateError>;
+
+    /// As [`StateDirectory::set_aside_task`].
+    fn set_aside_task(&self, task: &str) -> Result<(), StateError>;
 }
 
 struct Disk {
@@ -213,7 +216,11 @@ impl StateDirectory {
 
     /// Sets the files of a closed task aside, so that it begins empty when it is opened again.
     pub fn set_aside_task(&self, task: &str) -> Result<(), StateError> {
-        self.disk().map_or(Ok(()), |disk| disk.set_aside(task))
+        match &self.place {
+            Place::Disk(disk) => disk.set_aside(task),
+            Place::Simulated(simulated) => simulated.set_aside_task(task),
+            Place::Memory => Ok(()),
+        }
     }
 
     /// Deletes the files of a closed task.

@@ -91,6 +91,7 @@ impl StoreHandle {
 
     #[cold]
     fn damaged(&self, what: &str) -> Error {
+        self.backend.borrow().distrust();
         StateError::Corrupt(format!("store `{}`: {what}", self.name)).into()
     }
 }
@@ -119,6 +120,7 @@ impl From<StateError> for Error {
     fn from(error: StateError) -> Self {
         let (kind, message) = match &error {
             StateError::Corrupt(_) => (ErrorKind::Corrupted, "a store cannot be trusted"),
+            StateError::Changelog(_) => (ErrorKind::Fatal, "a changelog cannot be restored"),
             StateError::Io(_) => (ErrorKind::Fatal, "a store cannot be reached"),
             StateError::Occupied(_) => (ErrorKind::Fatal, "the state directory is not free"),
         };

@@ -108,7 +108,7 @@ impl Restore {
         let Some(store) = self.stores.get_mut(&store) else { return Ok(()) };
         for record in batch.records() {
             let record = record.map_err(|error| {
-                StateError::Corrupt(format!("the changelog of store `{}`: {error}", store.name))
+                StateError::Changelog(format!("store `{}`: {error}", store.name))
             })?;
             if record.offset >= store.position {
                 self.restored += 1;
@@ -192,7 +192,7 @@ impl RestoringStore {
         };
         let Some((key, place)) = layout.split_place(key) else {
             let name = &self.name;
-            return Err(StateError::Corrupt(format!(
+            return Err(StateError::Changelog(format!(
                 "the changelog of store `{name}` has a key without a time at offset {}; does the \
                  topic belong to another store?",
                 record.offset

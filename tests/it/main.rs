@@ -12,6 +12,7 @@ mod contract;
 mod aggregations;
 mod app;
 mod bad_days;
+mod damage;
 mod describe;
 mod ending;
 mod errors;

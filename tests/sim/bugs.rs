@@ -64,8 +64,8 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         | SeededBug::InitCommits
         | SeededBug::OffsetsTooFar
         | SeededBug::OffsetsAtOnce
-        | SeededBug::ReadTooFar
-        | SeededBug::BatchSkipped => (&[COUNT, STATELESS], &[Output]),
+        | SeededBug::ReadTooFar => (&[COUNT, STATELESS], &[Output]),
+        SeededBug::BatchSkipped => (&[COUNT, STATELESS], &[Output, Stores]),
         // Where assertions are compiled in, a worker that is given records twice dies of it.
         SeededBug::BatchTwice => (&[STATELESS], &[Output, Drained]),
         SeededBug::SendElsewhere => (&[COUNT], &[Output, Disk, Stores]),
@@ -107,7 +107,7 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         SeededBug::LostUntold | SeededBug::AssignedUntold | SeededBug::GiveUpLost => {
             (&[STATELESS], &[Drained])
         }
-        SeededBug::AssignedToTwo => (&[STATELESS, COUNT], &[Output, Disk, Drained]),
+        SeededBug::AssignedToTwo => (&[STATELESS, COUNT], &[Output, Disk, Drained, Offsets]),
         SeededBug::GivenUpEarly => (&[COUNT_ONCE], &[Owner, Offsets, Purge, Output]),
         SeededBug::LeaseForEver => (&[COUNT_ONCE_FROZEN], &[Owner]),
         SeededBug::WriteSkipped
@@ -119,6 +119,7 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         SeededBug::RestoreIncomplete | SeededBug::GetMisses | SeededBug::ScanTooShort => {
             (&[COUNT], &[Output, Stores])
         }
+        SeededBug::DamageKept => (&[COUNT], &[Drained]),
         _ => (&[], &[]),
     }
 }

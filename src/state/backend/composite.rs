@@ -82,6 +82,14 @@ impl Backend for CompositeBackend {
         self.of_mut(store).clear(store)
     }
 
+    fn distrust(&self) {
+        self.disk.distrust();
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.disk.is_damaged()
+    }
+
     fn size(&self, store: StoreIndex) -> StoreSize {
         self.of(store).size(store)
     }

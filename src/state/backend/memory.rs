@@ -127,6 +127,12 @@ impl Backend for MemoryBackend {
         Ok(())
     }
 
+    fn distrust(&self) {}
+
+    fn is_damaged(&self) -> bool {
+        false
+    }
+
     fn size(&self, store: StoreIndex) -> StoreSize {
         let size = |store: &MemoryStore| StoreSize {
             rows: store.rows.len() as u64,

@@ -68,6 +68,13 @@ pub trait Backend: Send {
     /// Drops all rows and the offset of a store.
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError>;
 
+    /// Notes that what the files say cannot be true: they are not used again.
+    fn distrust(&self);
+
+    /// Whether damage was met. Then [`close`](Self::close) saves nothing, and whoever holds the
+    /// files sets them aside.
+    fn is_damaged(&self) -> bool;
+
     /// How much the store holds: estimated, and never by a scan.
     fn size(&self, store: StoreIndex) -> StoreSize;
 
@@ -94,6 +101,9 @@ pub enum StateError {
     /// The files are damaged; they are set aside and the store is restored from its changelog.
     #[error("local state is damaged: {0}")]
     Corrupt(String),
+    /// A changelog holds what no store has written; local state is as good as before.
+    #[error("a changelog is damaged: {0}")]
+    Changelog(String),
     /// The disk refuses: full, read-only, gone.
     #[error("local state cannot be accessed: {0}")]
     Io(String),

@@ -12,6 +12,7 @@
 //!   was no offset before, there is none afterwards, and a store with a changelog whose rows have
 //!   no offset is emptied when it is opened.
 
+use std::cell::Cell;
 use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
@@ -33,6 +34,8 @@ const OFFSETS: &str = "default";
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const BLOCK_BYTES: usize = 16 * 1024;
 const OPEN_FILES_MAX: i32 = 256;
+/// How RocksDB says that a file is not there.
+const MISSING: &str = "No such file";
 const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
 
 /// What all databases of a process share.
@@ -67,6 +70,8 @@ pub(in crate::state) struct RocksBackend {
     write_options: WriteOptions,
     /// By store index: the store's column family; `None` where the store is not held here.
     families: Vec<Option<String>>,
+    /// Whether a read or a write has met damage.
+    is_damaged: Cell<bool>,
 }
 
 fn family_of(spec: &StoreSpec) -> String {
@@ -106,7 +111,8 @@ impl RocksBackend {
         let mut write_options = WriteOptions::default();
         write_options.disable_wal(true);
         let path = path.to_owned();
-        let mut backend = Self { db, path, options, write_options, families };
+        let mut backend =
+            Self { db, path, options, write_options, families, is_damaged: Cell::new(false) };
         backend.drop_unknown(&known)?;
         backend.empty_unfinished(stores)?;
         Ok(backend)
@@ -119,10 +125,10 @@ impl RocksBackend {
             }
             let path = self.path.display();
             tracing::info!(store = name, %path, "store dropped: not in the pipeline");
-            self.db.drop_cf(name).map_err(|error| failed(&error))?;
+            self.db.drop_cf(name).map_err(|error| self.failed(&error))?;
             let offsets = family(&self.db, OFFSETS);
             let deleted = self.db.delete_cf_opt(offsets, name, &self.write_options);
-            deleted.map_err(|error| failed(&error))?;
+            deleted.map_err(|error| self.failed(&error))?;
         }
         Ok(())
     }
@@ -145,6 +151,17 @@ impl RocksBackend {
         Ok(())
     }
 
+    /// An error of a database that is open. A file that has gone is damage, too.
+    #[cold]
+    fn failed(&self, error: &rocksdb::Error) -> StateError {
+        let text = error.to_string();
+        if error.kind() == rocksdb::ErrorKind::Corruption || text.contains(MISSING) {
+            self.distrust();
+            return StateError::Corrupt(text);
+        }
+        StateError::Io(text)
+    }
+
     fn family_name(&self, store: StoreIndex) -> &str {
         let name = self.families.get(store.0 as usize).and_then(Option::as_ref);
         name.expect("a store is asked for where it is held")
@@ -158,7 +175,7 @@ impl RocksBackend {
         let names = self.families.iter().flatten().map(String::as_str).chain([OFFSETS]);
         let families: Vec<_> = names.map(|name| family(&self.db, name)).collect();
         let flushed = self.db.flush_cfs_opt(&families, &FlushOptions::default());
-        flushed.map_err(|error| failed(&error))
+        flushed.map_err(|error| self.failed(&error))
     }
 
     /// Writes a file of rows; false if there was none to write.
@@ -179,22 +196,23 @@ impl RocksBackend {
             return Err(StateError::Io(format!("{}: {error}", path.display())));
         }
         let mut writer = SstFileWriter::create(&self.options);
-        writer.open(path).map_err(|error| failed(&error))?;
+        writer.open(path).map_err(|error| self.failed(&error))?;
         for (key, value) in rows {
             let written = match value {
                 Some(value) => writer.put(key, value),
                 None => writer.delete(key),
             };
-            written.map_err(|error| failed(&error))?;
+            written.map_err(|error| self.failed(&error))?;
         }
-        writer.finish().map_err(|error| failed(&error))?;
+        writer.finish().map_err(|error| self.failed(&error))?;
         Ok(true)
     }
 }
 
 impl Backend for RocksBackend {
     fn get(&self, store: StoreIndex, key: &[u8], value: &mut Vec<u8>) -> Result<bool, StateError> {
-        let row = self.db.get_pinned_cf(self.rows(store), key).map_err(|error| failed(&error))?;
+        let row =
+            self.db.get_pinned_cf(self.rows(store), key).map_err(|error| self.failed(&error))?;
         row.iter().for_each(|row| value.extend_from_slice(row));
         Ok(row.is_some())
     }
@@ -223,7 +241,7 @@ impl Backend for RocksBackend {
                 Direction::Descending => rows.prev(),
             }
         }
-        rows.status().map_err(|error| failed(&error))
+        rows.status().map_err(|error| self.failed(&error))
     }
 
     fn write(&mut self, batch: &WriteBatch) -> Result<(), StateError> {
@@ -239,16 +257,18 @@ impl Backend for RocksBackend {
         for (store, offset) in batch.offsets() {
             out.put_cf(offsets, self.family_name(*store), offset.to_be_bytes());
         }
-        self.db.write_opt(out, &self.write_options).map_err(|error| failed(&error))
+        self.db.write_opt(out, &self.write_options).map_err(|error| self.failed(&error))
     }
 
     fn changelog_offset(&self, store: StoreIndex) -> Result<Option<i64>, StateError> {
         let offsets = family(&self.db, OFFSETS);
         let found = self.db.get_pinned_cf(offsets, self.family_name(store));
-        let Some(bytes) = found.map_err(|error| failed(&error))? else { return Ok(None) };
+        let Some(bytes) = found.map_err(|error| self.failed(&error))? else { return Ok(None) };
         let bytes = bytes.as_ref().try_into();
-        let bytes =
-            bytes.map_err(|_| StateError::Corrupt("an offset has no eight bytes".into()))?;
+        let bytes = bytes.map_err(|_| {
+            self.distrust();
+            StateError::Corrupt("an offset has no eight bytes".into())
+        })?;
         Ok(Some(i64::from_be_bytes(bytes)))
     }
 
@@ -267,7 +287,7 @@ impl Backend for RocksBackend {
                 &options,
                 vec![file.as_path()],
             );
-            ingested.map_err(|error| failed(&error))?;
+            ingested.map_err(|error| self.failed(&error))?;
         }
         let mut batch = WriteBatch::default();
         batch.set_offset(store, offset);
@@ -280,10 +300,18 @@ impl Backend for RocksBackend {
         // The offset goes first: rows without an offset are emptied again when they are opened.
         let offsets = family(&self.db, OFFSETS);
         let deleted = self.db.delete_cf_opt(offsets, &name, &self.write_options);
-        deleted.map_err(|error| failed(&error))?;
+        deleted.map_err(|error| self.failed(&error))?;
         self.flush()?;
-        self.db.drop_cf(&name).map_err(|error| failed(&error))?;
-        self.db.create_cf(&name, &self.options).map_err(|error| failed(&error))
+        self.db.drop_cf(&name).map_err(|error| self.failed(&error))?;
+        self.db.create_cf(&name, &self.options).map_err(|error| self.failed(&error))
+    }
+
+    fn distrust(&self) {
+        self.is_damaged.set(true);
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.is_damaged.get()
     }
 
     fn size(&self, store: StoreIndex) -> StoreSize {
@@ -297,7 +325,7 @@ impl Backend for RocksBackend {
     }
 
     fn close(self: Box<Self>) -> Result<(), StateError> {
-        self.flush()
+        if self.is_damaged() { Ok(()) } else { self.flush() }
     }
 }
 
@@ -348,15 +376,6 @@ fn read_options((from, to): ByteRange<'_>) -> ReadOptions {
     options
 }
 
-/// An error of a database that is open.
-#[cold]
-fn failed(error: &rocksdb::Error) -> StateError {
-    match error.kind() {
-        rocksdb::ErrorKind::Corruption => StateError::Corrupt(error.to_string()),
-        _ => StateError::Io(error.to_string()),
-    }
-}
-
 /// An error of opening a database: what misses a file, or holds another, is damaged.
 #[cold]
 fn damaged(error: &rocksdb::Error) -> StateError {
@@ -365,7 +384,7 @@ fn damaged(error: &rocksdb::Error) -> StateError {
         rocksdb::ErrorKind::Corruption | rocksdb::ErrorKind::InvalidArgument => {
             StateError::Corrupt(text)
         }
-        _ if text.contains("No such file") => StateError::Corrupt(text),
+        _ if text.contains(MISSING) => StateError::Corrupt(text),
         _ if text.contains("lock") => StateError::Occupied(text),
         _ => StateError::Io(text),
     }

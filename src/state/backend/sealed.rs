@@ -120,7 +120,8 @@ impl SealedBackend {
         value: &mut Vec<u8>,
         start: usize,
     ) -> Result<(), StateError> {
-        self.with_row(store, key, |row| self.cipher.open(row, value, start))
+        let opened = self.with_row(store, key, |row| self.cipher.open(row, value, start));
+        opened.inspect_err(|_| self.below.distrust())
     }
 }
 
@@ -191,6 +192,14 @@ impl Backend for SealedBackend {
 
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError> {
         self.below.clear(store)
+    }
+
+    fn distrust(&self) {
+        self.below.distrust();
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.below.is_damaged()
     }
 
     fn size(&self, store: StoreIndex) -> StoreSize {

@@ -2,13 +2,15 @@
 
 use std::cell::RefCell;
 use std::fs;
+use std::ops::{Bound, ControlFlow};
 use std::path::{Path, PathBuf};
 
 use super::restore::{dump, spec};
 use super::{INDEX, ScratchDir, key_value_model, restore, shared, timed_model};
 use crate::state::backend::{RocksBackend, SharedCaches};
 use crate::state::{
-    Backend, MemoryBudget, SharedBackend, StateDirectory, StateError, StoreIndex, WriteBatch,
+    Backend, Direction, MemoryBudget, SharedBackend, StateDirectory, StateError, StoreIndex,
+    WriteBatch,
 };
 use crate::topology::{StoreKind, StoreSpec};
 
@@ -232,15 +234,59 @@ fn damaged_task_is_set_aside_and_begins_empty() {
     }
 }
 
+/// The table files of a task, of which there is one at least.
+fn tables(root: &ScratchDir) -> Vec<PathBuf> {
+    let files = fs::read_dir(root.path().join("app/tasks/0_1")).unwrap();
+    let files = files.map(|entry| entry.unwrap().path());
+    let is_table = |path: &PathBuf| path.extension().is_some_and(|end| end == "sst");
+    let tables: Vec<_> = files.filter(is_table).collect();
+    assert!(!tables.is_empty());
+    tables
+}
+
+#[test]
+fn damage_that_shows_when_a_row_is_read_is_remembered_until_the_files_are_set_aside() {
+    let root = ScratchDir::new();
+    let directory = StateDirectory::open(root.path(), "app", "cluster").unwrap();
+    let mut backend = directory.open_task("0_1", &specs()).unwrap();
+    backend.write(&batch(0, 1_000, 3)).unwrap();
+    backend.close().unwrap();
+    let length = |table: &PathBuf| fs::metadata(table).unwrap().len();
+    // The small one, of the offsets, is read when a task is opened.
+    for rows in tables(&root).into_iter().filter(|table| length(table) > 5_000) {
+        let mut bytes = fs::read(&rows).unwrap();
+        bytes[5] ^= 1;
+        fs::write(rows, bytes).unwrap();
+    }
+    for _ in 0..2 {
+        let backend = directory.open_task("0_1", &specs()).unwrap();
+        assert!(!backend.is_damaged(), "it does not show at once");
+        let found = scanned(&*backend);
+        assert!(matches!(found, Err(StateError::Corrupt(_))), "{found:?}");
+        assert!(backend.is_damaged());
+        backend.close().unwrap();
+    }
+    directory.set_aside_task("0_1").unwrap();
+    assert!(dump(&*directory.open_task("0_1", &specs()).unwrap()).is_empty());
+    assert!(root.path().join("app/damaged/0_1/CURRENT").exists());
+}
+
+/// How many rows can be read.
+fn scanned(backend: &dyn Backend) -> Result<usize, StateError> {
+    let (mut rows, all) = (0, (Bound::Unbounded, Bound::Unbounded));
+    backend.scan(INDEX, all, Direction::Ascending, &mut |_, _| {
+        rows += 1;
+        ControlFlow::Continue(())
+    })?;
+    Ok(rows)
+}
+
 #[test]
 fn missing_table_file_is_damage() {
     let root = ScratchDir::new();
     let directory = StateDirectory::open(root.path(), "app", "cluster").unwrap();
     write_task(&directory);
-    let files = fs::read_dir(root.path().join("app/tasks/0_1")).unwrap();
-    let tables = files.map(|entry| entry.unwrap().path());
-    let tables = tables.filter(|path| path.extension().is_some_and(|end| end == "sst"));
-    tables.for_each(|path| fs::remove_file(path).unwrap());
+    tables(&root).iter().for_each(|path| fs::remove_file(path).unwrap());
     assert!(dump(&*directory.open_task("0_1", &specs()).unwrap()).is_empty());
 }
 

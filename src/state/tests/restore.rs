@@ -193,7 +193,7 @@ fn changelog_of_another_store_is_refused_by_name() {
     let mut restore = Restore::new(Box::new(MemoryBackend::new()), to_restore(kind, 0, 1));
     let row = (Timestamp::ZERO, b"short".to_vec(), Some(Vec::new()));
     match restore.batch(INDEX, &batch(0, &[row])) {
-        Err(StateError::Corrupt(why)) => assert!(why.contains("`rows`"), "{why}"),
+        Err(StateError::Changelog(why)) => assert!(why.contains("`rows`"), "{why}"),
         other => panic!("{other:?}"),
     }
 }

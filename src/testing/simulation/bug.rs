@@ -192,6 +192,8 @@ seeded_bugs! {
     LossKeepsOffset,
     /// What was written last is gone when a store is closed.
     CloseForgets,
+    /// Files that are damaged are used again.
+    DamageKept,
     /// Now and then a row is not found.
     GetMisses,
     /// A scan ends before its last row.

@@ -5,6 +5,7 @@
 //! - What a store holds never reaches beyond what its changelog has for good: nothing uncommitted
 //!   is on disk. Each write is checked.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::ControlFlow;
@@ -49,6 +50,8 @@ pub(super) struct Disk {
 pub(super) struct Files {
     pub(super) now: MemoryBackend,
     pub(super) flushed: MemoryBackend,
+    /// Whether no row can be read any more.
+    is_damaged: bool,
     random: Random,
 }
 
@@ -126,6 +129,7 @@ impl Disk {
         let files = tasks.entry(task.to_owned()).or_insert_with(|| Files {
             now: MemoryBackend::new(),
             flushed: MemoryBackend::new(),
+            is_damaged: false,
             random: Random::new(task.bytes().map(u64::from).sum()),
         });
         act(files)
@@ -151,7 +155,13 @@ impl OpenStores for Arc<Disk> {
         if self.port.disk_fails() {
             return Err(StateError::Io("a simulated failure to open".to_owned()));
         }
-        Ok(Box::new(Opened { disk: Arc::clone(self), task: task.to_owned() }))
+        let (disk, task) = (Arc::clone(self), task.to_owned());
+        Ok(Box::new(Opened { disk, task, is_damaged: Cell::new(false) }))
+    }
+
+    fn set_aside_task(&self, task: &str) -> Result<(), StateError> {
+        self.tasks.lock().expect("no panic while held").remove(task);
+        Ok(())
     }
 }
 
@@ -159,12 +169,23 @@ impl OpenStores for Arc<Disk> {
 struct Opened {
     disk: Arc<Disk>,
     task: String,
+    /// Whether damage was met here.
+    is_damaged: Cell<bool>,
 }
 
 impl Opened {
     fn may_read(&self) -> Result<(), StateError> {
         if self.disk.port.read_fails() {
             return Err(StateError::Io("a simulated failure to read".to_owned()));
+        }
+        let damages = self.disk.port.damages();
+        let is_damaged = self.disk.with(&self.task, |files| {
+            files.is_damaged |= damages;
+            files.is_damaged
+        });
+        if is_damaged {
+            self.distrust();
+            return Err(StateError::Corrupt("a simulated damage".to_owned()));
         }
         Ok(())
     }
@@ -219,6 +240,14 @@ impl Backend for Opened {
 
     fn changelog_offset(&self, store: StoreIndex) -> Result<Option<i64>, StateError> {
         self.disk.with(&self.task, |files| files.now.changelog_offset(store))
+    }
+
+    fn distrust(&self) {
+        self.is_damaged.set(true);
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.is_damaged.get()
     }
 
     fn size(&self, store: StoreIndex) -> StoreSize {

@@ -48,9 +48,11 @@ pub enum FaultKind {
     DiskFailure,
     /// User code panics in the middle of a record, where it reads a store.
     Panic,
+    /// The files of a task are damaged, which shows when a row is read.
+    Damage,
 }
 
-const ALL: [FaultKind; 12] = [
+const ALL: [FaultKind; 13] = [
     FaultKind::Kill,
     FaultKind::Stop,
     FaultKind::Join,
@@ -63,6 +65,7 @@ const ALL: [FaultKind; 12] = [
     FaultKind::ClockJump,
     FaultKind::DiskFailure,
     FaultKind::Panic,
+    FaultKind::Damage,
 ];
 
 impl Faults {
@@ -133,6 +136,7 @@ pub(super) enum Strike {
     ClockJump { by: Duration },
     DiskFailure { after_calls: u32, times: u32 },
     Panic { after_reads: u32 },
+    Damage { after_reads: u32 },
 }
 
 /// What a killed process finds of its local state.
@@ -190,6 +194,7 @@ impl Strike {
                 Self::DiskFailure { after_calls: calls, times: *random.pick(&[1, 1, 25]) }
             }
             FaultKind::Panic => Self::Panic { after_reads: calls },
+            FaultKind::Damage => Self::Damage { after_reads: calls },
         }
     }
 }

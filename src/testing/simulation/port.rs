@@ -38,6 +38,8 @@ struct PortState {
     disk_fails_in: Option<(u32, u32)>,
     /// Reads of a store until one panics.
     panics_in: Option<u32>,
+    /// Reads of a store until one finds its files damaged.
+    damaged_in: Option<u32>,
     unknown: Vec<(Effect, bool)>,
     late_until: Instant,
     unavailable_until: Instant,
@@ -58,6 +60,7 @@ impl Port {
             kill_in: None,
             disk_fails_in: None,
             panics_in: None,
+            damaged_in: None,
             unknown: Vec::new(),
             late_until: never,
             unavailable_until: never,
@@ -84,6 +87,7 @@ impl Port {
                 state.disk_fails_in = Some((after_calls, times));
             }
             Strike::Panic { after_reads } => state.panics_in = Some(after_reads),
+            Strike::Damage { after_reads } => state.damaged_in = Some(after_reads),
             Strike::Stop { .. }
             | Strike::Join
             | Strike::Expel
@@ -99,6 +103,7 @@ impl Port {
             state.kill_in = None;
             state.disk_fails_in = None;
             state.panics_in = None;
+            state.damaged_in = None;
             state.unknown.clear();
             state.late_until = never;
             state.unavailable_until = never;
@@ -135,6 +140,11 @@ impl Port {
             std::panic::resume_unwind(Box::new("a simulated panic of user code"));
         }
         self.disk_fails()
+    }
+
+    /// Whether the files that are being read are damaged from now on.
+    pub(super) fn damages(&self) -> bool {
+        self.with(|state| is_due(&mut state.damaged_in))
     }
 
     /// Whether this answer is reported a second time.

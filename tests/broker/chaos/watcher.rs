@@ -111,6 +111,8 @@ fn consumer(broker: &Broker, topic: &str) -> BaseConsumer {
     config
         .set("group.id", format!("{topic}-watcher"))
         .set("isolation.level", "read_committed")
+        // A commit would end a poll early, as if there were nothing to read.
+        .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("fetch.wait.max.ms", "10");
     let consumer: BaseConsumer = config.create().expect("these settings make a consumer");

@@ -7,7 +7,7 @@ use millstream::log::GroupProtocol::CooperativeSticky;
 
 use super::work::Work;
 use super::world::World;
-use super::{MACHINES, alone, three};
+use super::{MACHINES, alone, three_static};
 
 /// Kills processes of an application, with their state and without, and then ends each of them in
 /// order and starts it anew.
@@ -61,12 +61,20 @@ fn applications_of_every_kind_survive_kills_and_a_rolling_restart() {
 fn a_process_whose_files_are_damaged_says_so_and_restores_them() {
     const SAID: &str = "local state is damaged: set aside and restored whole";
     let _alone = alone();
-    let mut world = three("damaged", ExactlyOnce, CooperativeSticky);
-    let gone = world.kill_9("b");
-    assert!(world.damage_state("2") > 0, "a process leaves files behind");
-    world.start("b1", "2");
-    world.recovered(&gone);
+    // Its tasks come back to a static member, so that it meets its own files again.
+    let (mut world, _) = three_static("damaged", CooperativeSticky);
+    // A kill leaves what says which files there are; a process that ends in order, rows as well.
+    let killed = world.kill_9("b");
+    assert!(world.damage_state("2", "MANIFEST") > 0, "a process leaves files behind");
+    world.start_as("b1", "2", Some("b"));
+    world.recovered(&killed);
     world.await_run_by(&["a", "b1", "c"]);
     assert!(world.process("b1").has_said(SAID), "it says what it does");
+    let ended = world.terminate("b1");
+    assert!(world.damage_state("2", ".sst") > 0, "a process leaves rows behind");
+    world.start_as("b2", "2", Some("b"));
+    world.recovered(&ended);
+    world.await_run_by(&["a", "b2", "c"]);
+    assert!(world.process("b2").has_said(SAID), "it says what it does");
     world.finish();
 }

@@ -178,9 +178,9 @@ impl World {
         fs::remove_dir_all(self.directory.join(machine)).expect("the state was there");
     }
 
-    /// Damages the files of a machine's state in their middles. Says how many these are.
-    pub(crate) fn damage_state(&self, machine: &str) -> usize {
-        damage_below(&self.directory.join(machine))
+    /// Damages a file of this kind of each task of a machine. Says how many.
+    pub(crate) fn damage_state(&self, machine: &str, kind: &str) -> usize {
+        damage_below(&self.directory.join(machine), kind)
     }
 
     pub(crate) fn process(&mut self, name: &str) -> &mut Process {
@@ -397,25 +397,21 @@ impl World {
     }
 }
 
-/// Overwrites the middle of whatever holds rows, or tells which files do.
-fn damage_below(folder: &Path) -> usize {
+/// Overwrites the beginning of the largest file of a kind in each folder. Says how many these are.
+fn damage_below(folder: &Path, kind: &str) -> usize {
     let entries = fs::read_dir(folder).expect("the state is there").flatten();
-    let damaged = entries.map(|entry| {
-        let (path, name) = (entry.path(), entry.file_name());
-        if path.is_dir() {
-            return damage_below(&path);
-        }
-        let name = name.to_string_lossy();
-        if !name.starts_with("MANIFEST") && !name.ends_with(".sst") {
-            return 0;
-        }
-        let mut bytes = fs::read(&path).expect("it can be read");
-        let middle = bytes.len() / 2;
-        bytes.iter_mut().skip(middle).take(64).for_each(|byte| *byte ^= 0xa5);
-        fs::write(&path, bytes).expect("it can be written");
-        1
-    });
-    damaged.sum()
+    let (folders, files): (Vec<_>, Vec<_>) =
+        entries.map(|entry| entry.path()).partition(|path| path.is_dir());
+    let is_hit = |path: &PathBuf| path.to_string_lossy().contains(kind);
+    let length = |path: &PathBuf| fs::metadata(path).expect("it is there").len();
+    let largest = files.into_iter().filter(is_hit).max_by_key(length);
+    if let Some(path) = &largest {
+        let mut bytes = fs::read(path).expect("it can be read");
+        bytes.iter_mut().take(64).for_each(|byte| *byte ^= 0xa5);
+        fs::write(path, bytes).expect("it can be written");
+    }
+    let below: usize = folders.iter().map(|folder| damage_below(folder, kind)).sum();
+    below + usize::from(largest.is_some())
 }
 
 impl Drop for World {

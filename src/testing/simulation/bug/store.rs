@@ -38,6 +38,13 @@ impl OpenStores for BuggyStores {
         let inner = bug.disk.open_task(&task)?;
         Ok(Box::new(BuggyBackend { inner, bug, task }))
     }
+
+    fn set_aside_task(&self, task: &str) -> Result<(), StateError> {
+        if self.bug.is(SeededBug::DamageKept) {
+            return Ok(());
+        }
+        self.bug.disk.set_aside_task(task)
+    }
 }
 
 /// The opened stores of one task.
@@ -126,6 +133,14 @@ impl Backend for BuggyBackend {
 
     fn clear(&mut self, store: StoreIndex) -> Result<(), StateError> {
         self.inner.clear(store)
+    }
+
+    fn distrust(&self) {
+        self.inner.distrust();
+    }
+
+    fn is_damaged(&self) -> bool {
+        self.inner.is_damaged()
     }
 
     fn size(&self, store: StoreIndex) -> StoreSize {
