@@ -29,6 +29,7 @@ use rdkafka::ClientConfig;
 
 use self::application::Mistake;
 use self::watcher::{Seen, runners, silences};
+use self::work::Work;
 use self::world::World;
 use crate::kafka::Broker;
 
@@ -83,9 +84,9 @@ fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
 
 /// What the checks say of an application with a mistake, all of whose processes are killed and
 /// started again.
-fn found_out(name: &str, mistake: Mistake) -> String {
+fn found_out(work: Work, name: &str, mistake: Mistake) -> String {
     let _alone = alone();
-    let mut world = World::mistaken(name, mistake);
+    let mut world = World::mistaken(work, name, mistake);
     let names = ["a", "b", "c"];
     names.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
     world.await_run_by(&names);
@@ -98,13 +99,13 @@ fn found_out(name: &str, mistake: Mistake) -> String {
 
 #[test]
 fn an_application_that_loses_a_record_is_found_out() {
-    let problem = found_out("wrong-loss", Mistake::Loses);
+    let problem = found_out(Work::Tally, "wrong-loss", Mistake::Loses);
     assert_eq!(problem, "numbers and how often they took effect: [(77, 0)]");
 }
 
 #[test]
 fn an_application_that_repeats_results_is_found_out() {
-    let problem = found_out("wrong-double", Mistake::Doubles);
+    let problem = found_out(Work::Tally, "wrong-double", Mistake::Doubles);
     let (_, effects) = problem.split_once(": [(").expect("it lists numbers");
     assert!(problem.starts_with("numbers and how often they took effect"), "{problem}");
     assert!(!effects.contains(", 0)"), "nothing is lost: {problem}");
@@ -112,8 +113,21 @@ fn an_application_that_repeats_results_is_found_out() {
 
 #[test]
 fn an_application_that_forgets_its_state_is_found_out() {
-    let problem = found_out("wrong-state", Mistake::Forgets);
+    let problem = found_out(Work::Tally, "wrong-state", Mistake::Forgets);
     assert!(problem.contains(" is 1 behind "), "a tally begins anew: {problem}");
+}
+
+#[test]
+fn an_application_that_forgets_its_windows_is_found_out() {
+    let problem = found_out(Work::Window, "wrong-window", Mistake::Forgets);
+    assert!(problem.contains(" is 1 behind "), "a window begins anew: {problem}");
+}
+
+#[test]
+fn a_join_that_forgets_what_waits_for_its_partner_is_found_out() {
+    let problem = found_out(Work::Join, "wrong-join", Mistake::Forgets);
+    assert!(problem.starts_with("numbers and how often they took effect"), "{problem}");
+    assert!(problem.contains(", 0)"), "some never meet: {problem}");
 }
 
 /// Who is killed at once, round by round.

@@ -10,7 +10,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use millstream::{
-    JoinWindows, Materialized, StreamsBuilder, TimeWindows, Topic, Topology, Windowed,
+    JoinWindows, Materialized, StreamJoined, StreamsBuilder, TimeWindows, Topic, Topology, Windowed,
 };
 use serde::{Deserialize, Serialize};
 
@@ -27,7 +27,7 @@ pub(crate) enum Work {
     Transform,
     /// A running count of each word in each second.
     Window,
-    /// Two streams of the same numbers meet.
+    /// Two streams of the same numbers meet, one of them a second late.
     Join,
 }
 
@@ -47,6 +47,19 @@ const SECOND: Duration = Duration::from_secs(1);
 /// Later than any record is, and longer than two that belong together are apart: a process may be
 /// away for that long.
 const LATE: Duration = Duration::from_secs(120);
+
+/// How many numbers the right side of a join is behind the left one: about a second, so that many
+/// a record waits for its partner while its process dies.
+const BEHIND: u64 = 2_400;
+/// How far apart partners may be: further than they are while the feeder keeps its pace.
+const TOGETHER: Duration = Duration::from_secs(20);
+
+impl Work {
+    /// How many numbers have their whole effect, if all below `fed` were fed.
+    pub(crate) fn effective(self, fed: u64) -> u64 {
+        if self == Self::Join { fed.saturating_sub(BEHIND) } else { fed }
+    }
+}
 
 /// What an application with these settings runs.
 pub(crate) fn topology(settings: &Settings) -> Topology {
@@ -128,12 +141,17 @@ fn transform(settings: &Settings) -> Topology {
 fn window(settings: &Settings) -> Topology {
     let builder = StreamsBuilder::new();
     let (sender, counter) = (settings.name.clone(), settings.name.clone());
+    let store = Materialized::named("windows");
+    let store = match settings.mistake {
+        Mistake::Forgets => store.in_memory().without_changelog(),
+        _ => store,
+    };
     builder
         .stream(&numbers(settings))
         .map(move |number, word: String| (word, format!("{number} {sender}")))
         .group_by_key()
         .windowed_by(TimeWindows::tumbling(SECOND).grace(LATE))
-        .aggregate("windows", Tally::default, |_, number: String, tally: &mut Tally| {
+        .aggregate_with(store, Tally::default, |_, number: String, tally: &mut Tally| {
             tally.count += 1;
             tally.latest = number;
         })
@@ -148,18 +166,24 @@ fn window(settings: &Settings) -> Topology {
     builder.build().expect("a valid pipeline")
 }
 
-/// Each number meets itself, once.
+/// Each number meets itself, once: on the right it comes with the one that is fed so much later.
 fn join(settings: &Settings) -> Topology {
     let builder = StreamsBuilder::new();
     let (sender, worker) = (settings.name.clone(), settings.name.clone());
     let numbers = builder.stream(&numbers(settings));
     let left = numbers.map(move |number, _| (number.to_string(), sender.clone()));
-    let right = numbers.map(|number, _| (number.to_string(), number));
-    let together = JoinWindows::within(SECOND).grace(LATE);
-    left.repartition("left")
-        .join(&right.repartition("right"), together, "met", move |sender: String, number: u64| {
-            format!("1 {number} {sender} {worker}")
-        })
-        .to(&results(settings));
+    let right = numbers
+        .filter(|number, _| *number >= BEHIND)
+        .map(|number, _| ((number - BEHIND).to_string(), number - BEHIND));
+    let together = JoinWindows::within(TOGETHER).grace(LATE);
+    let store = match settings.mistake {
+        Mistake::Forgets => StreamJoined::named("met").in_memory().without_changelog(),
+        _ => StreamJoined::named("met"),
+    };
+    let (left, right) = (left.repartition("left"), right.repartition("right"));
+    left.join_with(&right, together, store, move |sender: String, number: u64| {
+        format!("1 {number} {sender} {worker}")
+    })
+    .to(&results(settings));
     builder.build().expect("a valid pipeline")
 }

@@ -145,8 +145,8 @@ impl World {
     }
 
     /// The same for an application that is wrong.
-    pub(crate) fn mistaken(name: &str, mistake: Mistake) -> Self {
-        let mut world = Self::new(name, Guarantee::ExactlyOnce, GroupProtocol::CooperativeSticky);
+    pub(crate) fn mistaken(work: Work, name: &str, mistake: Mistake) -> Self {
+        let mut world = Self::doing(work, name, Guarantee::ExactlyOnce);
         world.settings.mistake = mistake;
         world
     }
@@ -357,7 +357,8 @@ impl World {
 
     /// What all results are worth, once what was fed has taken effect and the processes have ended.
     fn verdict(&mut self) -> Result<String, String> {
-        let total = self.feeder.take().expect("feeding ends once").stop();
+        let fed = self.feeder.take().expect("feeding ends once").stop();
+        let total = self.settings.work.effective(fed);
         let (mut awaited, mut looked) = (last_numbers(total), 0);
         let is_through = |seen: &[Seen]| {
             for result in &seen[looked..] {
