@@ -19,6 +19,10 @@ use super::work::{self, Work};
 
 /// How long a process may take to commit and close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What caches, write buffers and uncommitted changes of a process take together.
+const MEMORY_BYTES: usize = 32 * 1024 * 1024;
+/// What one fetch of a process takes.
+const FETCH_BYTES_MAX: usize = 1024 * 1024;
 
 /// What is wrong with an application, so that the checks can be seen to fail.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -133,6 +137,13 @@ impl Settings {
             .transaction_timeout(self.transaction_timeout)
             .group_protocol(self.protocol)
             .data_plane(data_plane());
+        // What the budget allows is taken sooner or later: a small one shows within minutes whether
+        // a process levels off there.
+        let builder = if self.has_ballast {
+            builder
+        } else {
+            builder.memory_bytes(MEMORY_BYTES).fetch_bytes_max(FETCH_BYTES_MAX)
+        };
         let builder = match &self.instance {
             Some(instance) => builder.instance_id(instance),
             None => builder,
