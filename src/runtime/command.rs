@@ -64,6 +64,8 @@ pub(crate) enum Report {
     CloseAsked,
     /// The worker cannot go on.
     Failed { worker: WorkerId, error: Error },
+    /// The restorer is gone, with all that it held.
+    RestorerFailed(Error),
     /// The worker has closed its tasks and ended, as it was told.
     Stopped(WorkerId),
 }

@@ -10,7 +10,9 @@
 //! - The application has ended only when each of its threads has dropped its stores, clients and
 //!   membership: whoever hears of the end may let the process end.
 
+use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -26,6 +28,7 @@ use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::meters::AppMeters;
 use crate::runtime::restorer::RestoreCommand;
+use crate::runtime::threads::text;
 use crate::state::Backend;
 use crate::time::Instant;
 use crate::topology::TaskId;
@@ -142,10 +145,30 @@ impl Control {
 
     /// Turns until the application has ended.
     pub(crate) fn run(mut self) {
-        while !self.turn() {
-            self.setup.membership.wait(POLL_INTERVAL);
+        let turned = catch_unwind(AssertUnwindSafe(|| {
+            while !self.turn() {
+                self.setup.membership.wait(POLL_INTERVAL);
+            }
+        }));
+        match turned {
+            Ok(()) => self.finish(),
+            Err(panic) => self.break_off(&*panic),
         }
-        self.finish();
+    }
+
+    /// Closes what still runs when this itself has gone wrong: whoever waits for the end hears of
+    /// it.
+    fn break_off(self, panic: &(dyn Any + Send)) {
+        let lifecycle = Arc::clone(&self.setup.lifecycle);
+        let error = Error::new(ErrorKind::Bug, "the control plane panicked");
+        let error = error.caused_by_record(text(panic));
+        tracing::error!(error = %error.without_content(), "the application stops");
+        lifecycle.fail_with(error);
+        lifecycle.enter(AppState::Closing);
+        if catch_unwind(AssertUnwindSafe(|| self.give_up())).is_err() {
+            tracing::error!("not all that ran could be closed");
+        }
+        lifecycle.enter(AppState::Failed);
     }
 
     /// What comes after the last turn.
@@ -303,6 +326,10 @@ impl Control {
                 "another process of the application has failed and closes all of them",
             )),
             Report::Failed { worker, error } => self.worker_failed(worker, error),
+            Report::RestorerFailed(error) => {
+                self.fail(error);
+                self.let_go(Hand::Restorer);
+            }
             Report::Stopped(worker) => self.join(worker),
         }
     }
@@ -414,8 +441,13 @@ impl Control {
             self.fail(error);
         }
         // What was handed to it and crossed its end has died with its mailbox.
-        let orphans = self.hands.iter().filter(|(_, hand)| **hand == Hand::Worker(worker));
-        for task in orphans.map(|(task, _)| *task).collect::<Vec<_>>() {
+        self.let_go(Hand::Worker(worker));
+    }
+
+    /// Closes the tasks that were in a hand which is gone.
+    fn let_go(&mut self, hand: Hand) {
+        let held = self.hands.iter().filter(|(_, other)| **other == hand);
+        for task in held.map(|(task, _)| *task).collect::<Vec<_>>() {
             self.closed(task, None);
         }
     }

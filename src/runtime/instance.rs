@@ -195,7 +195,9 @@ impl Instance {
                     let command = RestoreCommand::Open { task, backend, owned_since: None };
                     self.to_restorer.send(command).expect("the restorer is held here");
                 }
-                Report::OpenFailed { error, .. } | Report::Failed { error, .. } => {
+                Report::OpenFailed { error, .. }
+                | Report::Failed { error, .. }
+                | Report::RestorerFailed(error) => {
                     return Err(error);
                 }
                 Report::Closed { task, backend: Some(backend) } => {

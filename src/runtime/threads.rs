@@ -13,7 +13,7 @@ use crate::runtime::command::{Command, Report};
 use crate::runtime::control::{Join, Message};
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
-use crate::runtime::restorer::RestoreCommand;
+use crate::runtime::restorer::{RestoreCommand, Restorer};
 use crate::runtime::spawn::spawn_named;
 use crate::runtime::worker::{Next, Worker};
 
@@ -86,21 +86,33 @@ pub(crate) fn start_restorer(
     let (ready, started) = bounded(1);
     let (parts, control) = (parts.clone(), control.clone());
     let thread = spawn_named("millstream-restorer".to_owned(), move || {
-        let reports = move |report| control.send(Message::Report(report));
-        let mut restorer = match parts.restorer(commands, Box::new(reports)) {
+        let reports = {
+            let control = control.clone();
+            move |report| control.send(Message::Report(report))
+        };
+        let restorer = match parts.restorer(commands, Box::new(reports)) {
             Ok(restorer) => restorer,
             Err(error) => return drop(ready.send(Err(error))),
         };
         drop(ready.send(Ok(restorer.waker())));
-        loop {
-            match restorer.turn() {
-                Next::Again => {}
-                Next::Wait(at_most) => restorer.wait(at_most),
-                Next::Stop => return,
-            }
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(move || restore_until_stopped(restorer)))
+        {
+            let error = Error::new(ErrorKind::Bug, "the restorer panicked");
+            let error = error.caused_by_record(text(&*panic));
+            control.send(Message::Report(Report::RestorerFailed(error)));
         }
     });
     Ok((mailbox.clone(), once_started(thread, &started, &mailbox)?))
+}
+
+fn restore_until_stopped(mut restorer: Restorer) {
+    loop {
+        match restorer.turn() {
+            Next::Again => {}
+            Next::Wait(at_most) => restorer.wait(at_most),
+            Next::Stop => return,
+        }
+    }
 }
 
 /// Waits until a thread has made what it turns, or is gone because it could not.

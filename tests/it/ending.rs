@@ -13,7 +13,7 @@ use millstream::log::{
     LogEvent, MemberToken, Membership, MembershipConfig, OpenBatch, PartitionId, Partitions, Waker,
 };
 use millstream::time::Instant;
-use millstream::{App, AppState, Config, StreamsBuilder, Topic, Topology};
+use millstream::{App, AppState, Config, ErrorKind, StreamsBuilder, Topic, Topology};
 
 use crate::app::block_on;
 use crate::scratch::ScratchDir;
@@ -28,6 +28,28 @@ struct Counting {
     uses: Uses,
     /// How many clients are granted.
     clients_left: Arc<AtomicUsize>,
+    broken: Broken,
+}
+
+/// What panics when it is polled.
+#[derive(Clone, Default)]
+struct Broken(Arc<Mutex<Option<Part>>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Restorer,
+    Membership,
+}
+
+impl Broken {
+    fn breaks(&self, part: Part) {
+        *self.0.lock().expect("no panic while held") = Some(part);
+    }
+
+    fn check(&self, part: Part) {
+        let broken = *self.0.lock().expect("no panic while held");
+        assert!(broken != Some(part), "{part:?} is broken");
+    }
 }
 
 /// How many clients and memberships there are.
@@ -65,7 +87,7 @@ impl Counting {
         log.create_topic("in", 4);
         log.create_topic("out", 1);
         let clients_left = Arc::new(AtomicUsize::new(clients));
-        Self { log, uses: Uses::default(), clients_left }
+        Self { log, uses: Uses::default(), clients_left, broken: Broken::default() }
     }
 }
 
@@ -82,7 +104,8 @@ impl Log for Counting {
         let is_last_to_go = config.client_id.ends_with("-restorer");
         let client = self.log.client(config)?;
         self.uses.change(|counts| counts.clients += 1);
-        Ok(Box::new(Client { client, is_last_to_go, uses: self.uses.clone() }))
+        let (uses, broken) = (self.uses.clone(), self.broken.clone());
+        Ok(Box::new(Client { client, is_last_to_go, uses, broken }))
     }
 
     fn admin(&self) -> Arc<dyn Admin> {
@@ -92,19 +115,22 @@ impl Log for Counting {
     fn join(&self, config: MembershipConfig) -> Result<Box<dyn Membership>, LogError> {
         let member = self.log.join(config)?;
         self.uses.change(|counts| counts.members += 1);
-        Ok(Box::new(Member { member, uses: self.uses.clone() }))
+        let (uses, broken) = (self.uses.clone(), self.broken.clone());
+        Ok(Box::new(Member { member, uses, broken }))
     }
 }
 
 struct Client {
     client: Box<dyn LogClient>,
+    /// As the restorer's is.
     is_last_to_go: bool,
     uses: Uses,
+    broken: Broken,
 }
 
 impl Drop for Client {
     fn drop(&mut self) {
-        if self.is_last_to_go {
+        if self.is_last_to_go && !std::thread::panicking() {
             self.uses.wait_until_there_is_no_member();
         }
         self.uses.change(|counts| counts.clients -= 1);
@@ -145,6 +171,9 @@ impl LogClient for Client {
     }
 
     fn poll(&mut self, now: Instant, events: &mut Vec<LogEvent>) {
+        if self.is_last_to_go {
+            self.broken.check(Part::Restorer);
+        }
         self.client.poll(now, events);
     }
 
@@ -160,6 +189,7 @@ impl LogClient for Client {
 struct Member {
     member: Box<dyn Membership>,
     uses: Uses,
+    broken: Broken,
 }
 
 impl Drop for Member {
@@ -170,6 +200,7 @@ impl Drop for Member {
 
 impl Membership for Member {
     fn poll(&mut self, now: Instant, events: &mut Vec<GroupEvent>) {
+        self.broken.check(Part::Membership);
         self.member.poll(now, events);
     }
 
@@ -278,5 +309,27 @@ fn a_start_that_fails_half_way_leaves_nothing_behind() {
         let refused = app.start().expect_err("a client is refused").to_string();
         assert!(refused.contains("cannot connect to the log"), "{refused}");
         assert_eq!(log.uses.count(), 0, "after {clients} clients");
+    }
+}
+
+/// Whoever awaited the end of such an application waited for ever.
+#[test]
+fn an_application_whose_own_threads_panic_ends_as_failed_and_leaves_nothing_behind() {
+    for (part, is_running) in
+        [(Part::Restorer, false), (Part::Restorer, true), (Part::Membership, true)]
+    {
+        let (log, scratch) = (Counting::new(usize::MAX), ScratchDir::new());
+        if !is_running {
+            log.broken.breaks(part);
+        }
+        let (app, in_use) = start(&log, &counting(|_| {}), &scratch);
+        if is_running {
+            assert!(app.wait_until_running(PATIENCE), "{:?}", app.error());
+            log.broken.breaks(part);
+        }
+        let error = block_on(app.ended()).expect_err("it cannot go on");
+        assert_eq!(error.kind(), ErrorKind::Bug, "{part:?}: {error}");
+        assert_eq!(app.state(), AppState::Failed);
+        assert_eq!(*in_use.lock().expect("no panic while held"), [0], "{part:?}");
     }
 }
