@@ -423,11 +423,7 @@ impl Control {
         self.meters.worker_failures.increment(1);
         tracing::error!(worker = worker.0, error = %error.without_content(), "a worker has failed");
         self.join(worker);
-        let action = match error.kind() {
-            // The damaged files are set aside before the task is opened anew.
-            ErrorKind::Corrupted => FailureAction::ReplaceWorker,
-            _ => failure::decide(&self.setup.on_failure, &error),
-        };
+        let action = failure::decide(&self.setup.on_failure, &error);
         let replaced = match action {
             _ if self.is_stopping => Ok(()),
             FailureAction::ReplaceWorker => self.start_worker(worker),

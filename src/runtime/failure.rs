@@ -3,11 +3,13 @@
 //! # Invariants
 //!
 //! - Without a word of the user the application closes: a record that fails would fail again.
+//! - Damaged local state is no question to the user: its files are set aside before the task is
+//!   opened anew, so that it is not met again.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 
 /// What becomes of an application whose worker has failed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -28,8 +30,11 @@ pub enum FailureAction {
 /// Decides over a failed worker.
 pub(crate) type FailureHandler = Arc<dyn Fn(&Error) -> FailureAction + Send + Sync>;
 
-/// What the user's handler says. One that panics has no say.
+/// What the user's handler says, where it is asked. One that panics has no say.
 pub(crate) fn decide(handler: &FailureHandler, error: &Error) -> FailureAction {
+    if error.kind() == ErrorKind::Corrupted {
+        return FailureAction::ReplaceWorker;
+    }
     catch_unwind(AssertUnwindSafe(|| handler(error))).unwrap_or_else(|_| {
         tracing::error!("the failure handler panicked; the application closes");
         FailureAction::Close
@@ -39,7 +44,6 @@ pub(crate) fn decide(handler: &FailureHandler, error: &Error) -> FailureAction {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
 
     #[test]
     fn a_handler_that_panics_closes_the_application() {

@@ -115,15 +115,25 @@ pub(crate) struct Stamped<V> {
     pub(crate) timestamp: Timestamp,
 }
 
+impl StateError {
+    /// What happens next: only damage is mended by beginning anew.
+    pub(crate) fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Corrupt(_) => ErrorKind::Corrupted,
+            Self::Changelog(_) | Self::Io(_) | Self::Occupied(_) => ErrorKind::Fatal,
+        }
+    }
+}
+
 impl From<StateError> for Error {
     #[cold]
     fn from(error: StateError) -> Self {
-        let (kind, message) = match &error {
-            StateError::Corrupt(_) => (ErrorKind::Corrupted, "a store cannot be trusted"),
-            StateError::Changelog(_) => (ErrorKind::Fatal, "a changelog cannot be restored"),
-            StateError::Io(_) => (ErrorKind::Fatal, "a store cannot be reached"),
-            StateError::Occupied(_) => (ErrorKind::Fatal, "the state directory is not free"),
+        let message = match &error {
+            StateError::Corrupt(_) => "a store cannot be trusted",
+            StateError::Changelog(_) => "a changelog cannot be restored",
+            StateError::Io(_) => "a store cannot be reached",
+            StateError::Occupied(_) => "the state directory is not free",
         };
-        Self::new(kind, message).caused_by(error)
+        Self::new(error.kind(), message).caused_by(error)
     }
 }

@@ -13,7 +13,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, PartitionId};
 use crate::operator::build::FinalResults;
 use crate::operator::push::OutRecord;
-use crate::state::{StateError, WriteBatch};
+use crate::state::WriteBatch;
 use crate::task::metadata::CommitMetadata;
 use crate::task::meters::Written;
 use crate::task::outbox::{Outbox, beyond};
@@ -155,11 +155,7 @@ impl Task {
             let written = self.backend.borrow_mut().write(&prepared.batch);
             written.map_err(|error| {
                 let message = "committed state cannot be written; it is restored at the next start";
-                let kind = match error {
-                    StateError::Corrupt(_) => ErrorKind::Corrupted,
-                    _ => ErrorKind::Fatal,
-                };
-                Error::new(kind, message).caused_by(error).in_task(self.id)
+                Error::new(error.kind(), message).caused_by(error).in_task(self.id)
             })?;
         }
         for (_, store) in &self.parts.stores {

@@ -6,7 +6,7 @@ use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
 use millstream::log::GroupProtocol::CooperativeSticky;
 
 use super::work::Work;
-use super::world::World;
+use super::world::{Gone, World};
 use super::{MACHINES, alone, three_static};
 
 /// Kills processes of an application, with their state and without, and then ends each of them in
@@ -64,17 +64,15 @@ fn a_process_whose_files_are_damaged_says_so_and_restores_them() {
     // Its tasks come back to a static member, so that it meets its own files again.
     let (mut world, _) = three_static("damaged", CooperativeSticky);
     // A kill leaves what says which files there are; a process that ends in order, rows as well.
-    let killed = world.kill_9("b");
-    assert!(world.damage_state("2", "MANIFEST") > 0, "a process leaves files behind");
-    world.start_as("b1", "2", Some("b"));
-    world.recovered(&killed);
-    world.await_run_by(&["a", "b1", "c"]);
-    assert!(world.process("b1").has_said(SAID), "it says what it does");
-    let ended = world.terminate("b1");
-    assert!(world.damage_state("2", ".sst") > 0, "a process leaves rows behind");
-    world.start_as("b2", "2", Some("b"));
-    world.recovered(&ended);
-    world.await_run_by(&["a", "b2", "c"]);
-    assert!(world.process("b2").has_said(SAID), "it says what it does");
+    let ends: [(&str, &str, &str, fn(&mut World, &str) -> Gone); 2] =
+        [("b", "b1", "MANIFEST", World::kill_9), ("b1", "b2", ".sst", World::terminate)];
+    for (name, next, kind, end) in ends {
+        let gone = end(&mut world, name);
+        assert!(world.damage_state("2", kind) > 0, "a process leaves files behind");
+        world.start_as(next, "2", Some("b"));
+        world.recovered(&gone);
+        world.await_run_by(&["a", next, "c"]);
+        assert!(world.process(next).has_said(SAID), "it says what it does");
+    }
     world.finish();
 }
