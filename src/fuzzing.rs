@@ -15,7 +15,8 @@ use crate::operator::stream_join::WaitingStore;
 use crate::serde::{Canonical, Codec};
 use crate::state::backend::MemoryBackend;
 use crate::state::{
-    Direction, Restore, StateError, StoreIndex, StoreToRestore, changelog_key, changelog_time,
+    Direction, DividedBytes, Restore, StateError, StoreIndex, StoreToRestore, changelog_key,
+    changelog_time,
 };
 use crate::task::metadata::CommitMetadata;
 use crate::topology::{StoreKind, StoreSpec};
@@ -85,7 +86,8 @@ pub fn restored(
         changelog_retention: None,
         in_memory: true,
     };
-    let store = StoreToRestore { index: STORE, spec, start: 0, end: batch.next_offset() };
+    let run_limit = DividedBytes::new(1024 * 1024).part();
+    let store = StoreToRestore { index: STORE, spec, start: 0, end: batch.next_offset(), run_limit };
     let mut restore = Restore::new(Box::new(MemoryBackend::new()), vec![store]);
     restore.batch(STORE, batch)?;
     assert!(restore.is_done(), "the batch reaches to the end");

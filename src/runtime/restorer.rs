@@ -324,7 +324,8 @@ impl Restorer {
                 self.routes.insert(id, (task, index));
                 self.client.read_from(id, start);
             }
-            stores.push(StoreToRestore { index, spec, start, end });
+            let run_limit = environment.live_memory.part();
+            stores.push(StoreToRestore { index, spec, start, end, run_limit });
         }
         Ok(Restore::new(backend, stores))
     }

@@ -13,7 +13,8 @@ const MACHINE_BYTES_GUESS: usize = 2 * 1024 * MIB;
 /// The least that works at all.
 const BUDGET_BYTES_MIN: usize = 16 * MIB;
 
-/// One budget for caches of live values, RocksDB's blocks and its write buffers.
+/// One budget for caches of live values, what restores collect, RocksDB's blocks and its write
+/// buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MemoryBudget {
     total_bytes: usize,
@@ -35,7 +36,8 @@ impl MemoryBudget {
         self.total_bytes
     }
 
-    /// The share of live values, over all stores of the process.
+    /// The share of live values, over all stores of the process. A store that is being restored
+    /// has its part of it, too.
     pub const fn live_bytes(self) -> usize {
         self.total_bytes / 2
     }

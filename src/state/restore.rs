@@ -3,7 +3,8 @@
 //! The restorer reads; this takes what was read, without any I/O but the backend's. Records are
 //! collected up to a bound, sorted, and loaded in one run, where the last record of a key wins; a
 //! run that is loaded moves the store's offset along. So a restore that is interrupted goes on
-//! where it was, and never needs more memory than the bound.
+//! where it was, and never needs more memory than the bound: the part of the memory for live values
+//! that the store will have when it is open.
 //!
 //! A store is restored to the *end offset* of its changelog as it was when the task was taken over:
 //! the high watermark, also where only committed records are read. Its reader is there once it has
@@ -17,18 +18,20 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use crate::log::{RecordBatch, RecordView};
 use crate::state::key_codec::{
     Layout, SortedKeys, begin_row, row_prefix, row_suffix, time_key, write_escaped,
 };
-use crate::state::{Backend, StateError, StoreIndex, WriteBatch};
+use crate::state::{Backend, BytesLimit, StateError, StoreIndex, WriteBatch};
 use crate::time::millis;
 use crate::topology::StoreSpec;
 
-/// Bytes of rows that one store collects before they are loaded.
-const RUN_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// How many bytes of rows a store collects before they are loaded. Within that its part of the
+/// memory decides: shorter runs would be a file for every batch, longer ones gain nothing.
+const RUN_BYTES: RangeInclusive<usize> = 256 * 1024..=32 * 1024 * 1024;
 
 /// A store and the part of its changelog that it lacks.
 #[derive(Debug)]
@@ -37,6 +40,8 @@ pub(crate) struct StoreToRestore {
     pub(crate) spec: StoreSpec,
     pub(crate) start: i64,
     pub(crate) end: i64,
+    /// How much of it may wait in memory to be loaded.
+    pub(crate) run_limit: BytesLimit,
 }
 
 /// The restoring of one task's stores.
@@ -44,7 +49,7 @@ pub(crate) struct Restore {
     backend: Box<dyn Backend>,
     stores: BTreeMap<StoreIndex, RestoringStore>,
     restored: u64,
-    run_bytes_max: usize,
+    run_bytes: RangeInclusive<usize>,
 }
 
 struct RestoringStore {
@@ -57,6 +62,7 @@ struct RestoringStore {
     /// The offset of the next record to take.
     position: i64,
     run: Run,
+    run_limit: BytesLimit,
     /// The latest place seen: it says what has expired.
     latest: i64,
     escaped: Vec<u8>,
@@ -80,16 +86,16 @@ struct RunRow {
 
 impl Restore {
     pub(crate) fn new(backend: Box<dyn Backend>, stores: Vec<StoreToRestore>) -> Self {
-        Self::with_run_bytes(backend, stores, RUN_BYTES_MAX)
+        Self::with_run_bytes(backend, stores, RUN_BYTES)
     }
 
     pub(super) fn with_run_bytes(
         backend: Box<dyn Backend>,
         stores: Vec<StoreToRestore>,
-        run_bytes_max: usize,
+        run_bytes: RangeInclusive<usize>,
     ) -> Self {
         let stores = stores.into_iter().map(|store| (store.index, RestoringStore::new(store)));
-        Self { backend, stores: stores.collect(), restored: 0, run_bytes_max }
+        Self { backend, stores: stores.collect(), restored: 0, run_bytes }
     }
 
     /// The offset of the next record that a store needs.
@@ -116,7 +122,8 @@ impl Restore {
             }
         }
         store.position = store.position.max(batch.next_offset());
-        if store.run.size_bytes() >= self.run_bytes_max {
+        let part = store.run_limit.bytes();
+        if store.run.size_bytes() >= part.clamp(*self.run_bytes.start(), *self.run_bytes.end()) {
             store.load(&mut *self.backend)?;
         }
         Ok(())
@@ -132,6 +139,12 @@ impl Restore {
     /// Whether every store is where its changelog ended when the restore began.
     pub(crate) fn is_done(&self) -> bool {
         self.stores.values().all(|store| store.position >= store.end)
+    }
+
+    /// Bytes that a store has collected and not loaded.
+    #[cfg(test)]
+    pub(super) fn collected_bytes(&self, store: StoreIndex) -> usize {
+        self.stores.get(&store).map_or(0, |store| store.run.size_bytes())
     }
 
     /// How many records have been taken.
@@ -168,7 +181,7 @@ impl Restore {
 
 impl RestoringStore {
     fn new(store: StoreToRestore) -> Self {
-        let StoreToRestore { index, spec, start, end } = store;
+        let StoreToRestore { index, spec, start, end, run_limit } = store;
         let timed = Layout::of(spec.kind);
         Self {
             index,
@@ -178,6 +191,7 @@ impl RestoringStore {
             end,
             position: start,
             run: Run::default(),
+            run_limit,
             latest: i64::MIN,
             escaped: Vec::new(),
         }

@@ -23,7 +23,8 @@ pub(crate) struct TaskEnvironment {
     pub(crate) policies: Policies,
     pub(crate) max_task_idle: Option<Duration>,
     pub(crate) metrics: Metrics,
-    /// What the live values of all stores may take together, as far as they are committed.
+    /// What the live values of all stores may take together, as far as they are committed; of
+    /// stores that are being restored, what waits to be loaded.
     pub(crate) live_memory: DividedBytes,
     /// Uncommitted bytes at which workers commit early, each at its part.
     pub(crate) uncommitted: DividedBytes,

@@ -14,11 +14,14 @@ use crate::state::backend::MemoryBackend;
 use crate::state::key_codec::{Layout, Place};
 use crate::state::restore::{Restore, StoreToRestore};
 use crate::state::timed::TimedStore;
-use crate::state::{Backend, Direction, KeyValueStore, StateError};
+use crate::state::{Backend, BytesLimit, Direction, DividedBytes, KeyValueStore, StateError};
 use crate::time::Timestamp;
 use crate::topology::{StoreKind, StoreSpec};
 
 type Row = (Vec<u8>, Vec<u8>);
+
+/// What a store may collect where its part does not matter.
+const MEMORY: BytesLimit = BytesLimit::Fixed(1 << 20);
 
 /// All rows of the store's part of a backend.
 pub(super) fn dump(backend: &dyn Backend) -> Vec<Row> {
@@ -45,7 +48,7 @@ pub(super) fn spec(kind: StoreKind) -> StoreSpec {
 }
 
 fn to_restore(kind: StoreKind, start: i64, end: i64) -> Vec<StoreToRestore> {
-    vec![StoreToRestore { index: INDEX, spec: spec(kind), start, end }]
+    vec![StoreToRestore { index: INDEX, spec: spec(kind), start, end, run_limit: MEMORY }]
 }
 
 /// The batch that holds these records from an offset on.
@@ -71,7 +74,9 @@ fn restore(
     loop {
         let start = backend.changelog_offset(INDEX).unwrap().unwrap_or(0);
         let run_bytes = [1, 200, 1 << 20][random.below(3) as usize];
-        let mut restore = Restore::with_run_bytes(backend, to_restore(kind, start, end), run_bytes);
+        let mut stores = to_restore(kind, start, end);
+        stores[0].run_limit = BytesLimit::Fixed(run_bytes);
+        let mut restore = Restore::with_run_bytes(backend, stores, 0..=usize::MAX);
         let mut position = start;
         while !restore.is_done() {
             assert_eq!(restore.next_position(INDEX), Some(position));
@@ -195,5 +200,32 @@ fn changelog_of_another_store_is_refused_by_name() {
     match restore.batch(INDEX, &batch(0, &[row])) {
         Err(StateError::Changelog(why)) => assert!(why.contains("`rows`"), "{why}"),
         other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn stores_that_are_restored_together_collect_no_more_than_their_parts_of_the_memory() {
+    let memory = DividedBytes::new(4 << 20);
+    let rows = |from: i64| -> Vec<Sent> {
+        let key = |row: i64| (from + row).to_be_bytes().to_vec();
+        (0..64).map(|row| (Timestamp::ZERO, key(row), Some(vec![0; 1024]))).collect()
+    };
+    let largest = |others: usize| {
+        let _others: Vec<_> = (0..others).map(|_| memory.part()).collect();
+        let mut stores = to_restore(StoreKind::KeyValue, 0, 128 * 64);
+        stores[0].run_limit = memory.part();
+        let mut restore = Restore::new(Box::new(MemoryBackend::new()), stores);
+        let mut largest = 0;
+        for offset in (0..128 * 64).step_by(64) {
+            restore.batch(INDEX, &batch(offset, &rows(offset))).unwrap();
+            largest = largest.max(restore.collected_bytes(INDEX));
+        }
+        largest
+    };
+    // A run is loaded with the batch that fills it, so that less than a batch lacks to its part.
+    let sizes = [0, 1, 3, 1_000].map(largest);
+    let parts = [4 << 20, 2 << 20, 1 << 20, 256 << 10];
+    for (size, part) in sizes.into_iter().zip(parts) {
+        assert!((part - (80 << 10)..part).contains(&size), "{size} of {part}");
     }
 }
