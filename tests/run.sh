@@ -340,10 +340,11 @@ stage_broker() {
   need_kafka
   step cargo test --no-run --test broker
   # What passed is shown, too: it tells how long recoveries took. Those tests wait most of the
-  # time, one after the other, so some others run beside them; not the contract, which would keep
-  # the machine so busy that they measure it.
+  # time, so that several run at once, and some others beside them; not the contract, which would
+  # keep the machine so busy that they measure it.
   local log=$CACHE/logs/chaos.log chaos
-  cargo test --no-fail-fast --test broker -- --show-output chaos:: >"$log" 2>&1 &
+  cargo test --no-fail-fast --test broker -- --show-output --test-threads=3 chaos:: \
+    >"$log" 2>&1 &
   chaos=$!
   step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 \
     --skip chaos:: --skip kafka_contract::

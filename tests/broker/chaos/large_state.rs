@@ -86,7 +86,7 @@ fn await_on_disk(world: &World, rows: u64) {
 }
 
 /// Writes rows of distinct keys that do not compress.
-fn load(topic: &str, rows: u64) {
+pub(super) fn load(topic: &str, rows: u64) {
     let mut config: ClientConfig = client(Broker::shared());
     config.set("enable.idempotence", "true").set("linger.ms", "20");
     let producer: BaseProducer = config.create().expect("these settings make a producer");
@@ -116,7 +116,7 @@ fn letter(state: &mut u64) -> char {
 }
 
 /// Waits until a group has committed all rows of a topic.
-fn await_committed(group: &str, topic: &str, rows: u64) {
+pub(super) fn await_committed(group: &str, topic: &str, rows: u64) {
     let mut config = client(Broker::shared());
     config.set("group.id", group);
     let consumer: BaseConsumer = config.create().expect("these settings make a consumer");

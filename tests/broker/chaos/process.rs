@@ -118,7 +118,12 @@ impl Process {
 
     /// Whether it has written this to its log.
     pub(crate) fn has_said(&self, text: &str) -> bool {
-        fs::read_to_string(&self.log).unwrap_or_default().contains(text)
+        self.times_said(text) > 0
+    }
+
+    /// How often it has written this to its log.
+    pub(crate) fn times_said(&self, text: &str) -> usize {
+        fs::read_to_string(&self.log).unwrap_or_default().matches(text).count()
     }
 
     /// Its last words.

@@ -7,7 +7,7 @@ use millstream::log::GroupProtocol::CooperativeSticky;
 
 use super::work::Work;
 use super::world::{Gone, World};
-use super::{MACHINES, alone, three_static};
+use super::{MACHINES, beside_others, three_static};
 
 /// Kills processes of an application, with their state and without, and then ends each of them in
 /// order and starts it anew.
@@ -43,7 +43,7 @@ fn attack(work: Work, name: &str, guarantee: Guarantee) {
 /// Most of the time they wait for sessions to end, so they do it beside one another.
 #[test]
 fn applications_of_every_kind_survive_kills_and_a_rolling_restart() {
-    let _alone = alone();
+    let _beside = beside_others();
     thread::scope(|scope| {
         for (work, name, guarantee) in [
             (Work::Transform, "transform-eos", ExactlyOnce),
@@ -60,7 +60,7 @@ fn applications_of_every_kind_survive_kills_and_a_rolling_restart() {
 #[cfg_attr(not(feature = "rocksdb"), ignore = "without RocksDB there are no files")]
 fn a_process_whose_files_are_damaged_says_so_and_restores_them() {
     const SAID: &str = "local state is damaged: set aside and restored whole";
-    let _alone = alone();
+    let _beside = beside_others();
     // Its tasks come back to a static member, so that it meets its own files again.
     let (mut world, _) = three_static("damaged", CooperativeSticky);
     // A kill leaves what says which files there are; a process that ends in order, rows as well.
