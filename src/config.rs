@@ -52,7 +52,9 @@ impl ErrorPolicy {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Orphans {
-    /// It is refused with the list: a store that was renamed would silently begin empty.
+    /// It is refused with the list: a store that was renamed would silently begin empty. A topic
+    /// that may be another application's is only logged: `orders-v2-totals-changelog` is a topic of
+    /// `orders` or of `orders-v2`.
     #[default]
     Refuse,
     /// Topics stay as they are; local stores are dropped when their tasks open.

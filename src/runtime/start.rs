@@ -314,7 +314,8 @@ impl<'a> Start<'a> {
         self.refuse_all(layout.check_settings(&existing));
     }
 
-    /// Finds internal topics of this application that the pipeline has no use for.
+    /// Finds internal topics of this application that the pipeline has no use for. One that may as
+    /// well belong to another application, which need not run, keeps nobody from starting.
     fn check_orphaned_topics(&mut self) {
         if self.config.orphans == Orphans::Keep {
             return;
@@ -326,15 +327,23 @@ impl<'a> Start<'a> {
         let repartitions = self.plan.repartitions().iter();
         let repartitions = repartitions.map(|spec| repartition_topic(id, &spec.name));
         let used: BTreeSet<String> = stores.chain(repartitions).collect();
-        let mut orphans: Vec<_> =
-            kept.into_iter().filter(|(_, name)| !used.contains(*name)).collect();
-        if orphans.is_empty() {
+        let orphans = kept.into_iter().filter(|kept| !used.contains(kept.topic));
+        let (sure, unsure): (Vec<_>, Vec<_>) = orphans.partition(InternalTopic::is_surely_ours);
+        for InternalTopic { what, topic, .. } in sure {
+            self.refuse(TopologyError::Orphaned { what, name: topic.to_owned() });
+        }
+        if unsure.is_empty() {
             return;
         }
         let Some(groups) = self.ask("list groups", Admin::groups) else { return };
-        orphans.retain(|(_, name)| !is_of_another(name, id, &groups));
-        for (what, name) in orphans {
-            self.refuse(TopologyError::Orphaned { what, name: name.to_owned() });
+        for InternalTopic { what, topic, .. } in unsure {
+            if !is_of_another(topic, id, &groups) {
+                tracing::warn!(
+                    topic,
+                    "this {what} is not of this pipeline: it belongs to another application, or \
+                     is kept from before under a name that has gone; it is left as it is"
+                );
+            }
         }
     }
 
@@ -398,18 +407,32 @@ fn local_orphan(name: String) -> TopologyError {
     TopologyError::Orphaned { what: "local store", name }
 }
 
-/// What a topic is, if it is named as an internal one of the application.
-fn kept_under<'a>(topic: &'a str, application: &str) -> Option<(&'static str, &'a str)> {
-    let name = topic.strip_prefix(application)?.strip_prefix('-')?;
-    let is_named = |suffix| name.strip_suffix(suffix).is_some_and(|name| !name.is_empty());
-    if is_named("-changelog") {
-        return Some(("changelog topic", topic));
-    }
-    is_named("-repartition").then_some(("repartition topic", topic))
+/// A topic that is named as an internal one of the application.
+struct InternalTopic<'a> {
+    what: &'static str,
+    topic: &'a str,
+    /// That of its store or repartition, if it is the application's.
+    name: &'a str,
 }
 
-/// Whether the topic belongs to a group whose id begins like this application's: the topics of
-/// `orders-v2` begin with `orders-` too.
+impl InternalTopic<'_> {
+    /// The topics of `orders-v2` begin with `orders-`, too.
+    fn is_surely_ours(&self) -> bool {
+        !self.name.contains('-')
+    }
+}
+
+/// What a topic is, if it is named as an internal one of the application.
+fn kept_under<'a>(topic: &'a str, application: &str) -> Option<InternalTopic<'a>> {
+    let rest = topic.strip_prefix(application)?.strip_prefix('-')?;
+    let kinds = [("changelog topic", "-changelog"), ("repartition topic", "-repartition")];
+    kinds.into_iter().find_map(|(what, suffix)| {
+        let name = rest.strip_suffix(suffix).filter(|name| !name.is_empty())?;
+        Some(InternalTopic { what, topic, name })
+    })
+}
+
+/// Whether the topic belongs to a group whose id begins like this application's.
 fn is_of_another(topic: &str, application: &str, groups: &[String]) -> bool {
     let is_longer = |group: &&String| group.len() > application.len();
     let owns = |group: &String| topic.strip_prefix(&**group).is_some_and(|r| r.starts_with('-'));

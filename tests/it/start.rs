@@ -212,6 +212,15 @@ fn topics_of_an_application_whose_id_begins_alike_are_its_own() {
 }
 
 #[test]
+fn topics_of_an_application_that_has_no_group_yet_keep_no_other_from_starting() {
+    let (scratch, log) = (ScratchDir::new(), log());
+    create(&log, "app-v2-totals-changelog", 2, &[("cleanup.policy", "compact")]);
+    create(&log, "app-v2-totals-repartition", 2, &[("cleanup.policy", "delete")]);
+    let app = start(&counting(), log.clone(), settings(&scratch)).expect("it is not accused");
+    assert!(app.wait_until_running(PATIENCE) && app.close(PATIENCE));
+}
+
+#[test]
 fn settings_of_internal_topics_that_would_lose_records_are_refused() {
     let (scratch, log) = (ScratchDir::new(), log());
     create(&log, "app-totals-changelog", 2, &[("cleanup.policy", "compact,delete")]);
