@@ -29,7 +29,7 @@ use crate::kafka::Broker;
 use input::{PARTS, Parts};
 use jvm::Jvm;
 use outcome::Outcome;
-use topics::Logged;
+use topics::{Logged, Reader};
 use twin::Twin;
 
 const PARTITIONS: i32 = 3;
@@ -150,6 +150,7 @@ struct Run {
     app: String,
     setup: Setup,
     directory: PathBuf,
+    topics: Reader,
 }
 
 impl Run {
@@ -160,7 +161,8 @@ impl Run {
         }
         let process = std::process::id();
         let directory = std::env::temp_dir().join(format!("millstream-takeover-{process}-{app}"));
-        Self { broker, app: app.to_owned(), setup, directory }
+        let topics = Reader::new(&broker.bootstrap(), app);
+        Self { broker, app: app.to_owned(), setup, directory, topics }
     }
 
     /// Runs all of the input on Kafka Streams.
@@ -175,7 +177,7 @@ impl Run {
         let brokers = self.broker.bootstrap();
         let twin = Twin::start(&brokers, &self.app, self.setup, &self.directory.join("ours"));
         for topic in REPARTITIONS {
-            topics::only_compact(&brokers, &format!("{}-{topic}", self.app));
+            self.topics.only_compact(&format!("{}-{topic}", self.app));
         }
         (0..PARTS).for_each(|part| parts.write(&brokers, &self.app, part));
         self.wait_until_all_is_read(|| twin.failure());
@@ -263,7 +265,7 @@ impl Run {
     /// The sum of the offsets that are committed for the largest input.
     fn committed_of_input(&self) -> i64 {
         let topic = format!("{}-in", self.app);
-        let committed = topics::committed(&self.broker.bootstrap(), &self.app, &topic);
+        let committed = self.topics.committed(&topic);
         committed.values().map(|(offset, _)| offset).sum()
     }
 
@@ -271,7 +273,7 @@ impl Run {
     fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
         let mut ends = BTreeMap::new();
         let topic = format!("{}-{topic}", self.app);
-        for (offset, record) in topics::records(&self.broker.bootstrap(), &topic) {
+        for (offset, record) in self.topics.records(&topic) {
             let end = ends.entry(record.partition).or_insert(0);
             *end = offset.max(*end) + 1;
         }
@@ -281,7 +283,7 @@ impl Run {
     /// Whether what is committed lies behind every record of the topic.
     fn is_read(&self, topic: &str, ends: &BTreeMap<i32, i64>) -> bool {
         let topic = format!("{}-{topic}", self.app);
-        let committed = topics::committed(&self.broker.bootstrap(), &self.app, &topic);
+        let committed = self.topics.committed(&topic);
         ends.iter().all(|(partition, end)| {
             committed.get(partition).is_some_and(|(offset, _)| offset >= end)
         })
@@ -289,12 +291,11 @@ impl Run {
 
     fn records(&self, topic: &str) -> Vec<Logged> {
         let topic = format!("{}-{topic}", self.app);
-        let records = topics::records(&self.broker.bootstrap(), &topic);
+        let records = self.topics.records(&topic);
         records.into_iter().map(|(_, record)| record).collect()
     }
 
     fn outcome(&self) -> Outcome {
-        let brokers = self.broker.bootstrap();
         let full = |name: &str| format!("{}-{name}", self.app);
         let changelogs = STORES
             .iter()
@@ -302,12 +303,11 @@ impl Run {
             .map(|store| (*store, self.records(&format!("{store}-changelog"))));
         let outputs =
             ORDERED.iter().chain(&MIXED).chain(&JOINED).map(|topic| (*topic, self.records(topic)));
-        let names = topics::names(&brokers, &format!("{}-", self.app));
+        let names = self.topics.names(&format!("{}-", self.app));
         let settings =
-            names.into_iter().map(|name| (name.clone(), topics::settings(&brokers, &full(&name))));
+            names.into_iter().map(|name| (name.clone(), self.topics.settings(&full(&name))));
         let read = INPUTS.into_iter().chain(REPARTITIONS);
-        let committed =
-            read.map(|topic| (topic, topics::committed(&brokers, &self.app, &full(topic))));
+        let committed = read.map(|topic| (topic, self.topics.committed(&full(topic))));
         Outcome {
             app: self.app.clone(),
             changelogs: changelogs.collect(),
