@@ -343,7 +343,7 @@ stage_broker() {
   # time, so that several run at once, and some others beside them; not the contract, which would
   # keep the machine so busy that they measure it.
   local log=$CACHE/logs/chaos.log chaos
-  cargo test --no-fail-fast --test broker -- --show-output --test-threads=3 chaos:: \
+  cargo test --no-fail-fast --test broker -- --show-output --test-threads=2 chaos:: \
     >"$log" 2>&1 &
   chaos=$!
   step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 \
