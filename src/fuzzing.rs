@@ -87,8 +87,14 @@ pub fn restored(
         in_memory: true,
     };
     let run_limit = DividedBytes::new(1024 * 1024).part();
-    let store =
-        StoreToRestore { index: STORE, spec, start: 0, end: batch.next_offset(), run_limit };
+    let store = StoreToRestore {
+        index: STORE,
+        spec,
+        start: 0,
+        end: batch.next_offset(),
+        kept_since: None,
+        run_limit,
+    };
     let mut restore = Restore::new(Box::new(MemoryBackend::new()), vec![store]);
     restore.batch(STORE, batch)?;
     assert!(restore.is_done(), "the batch reaches to the end");

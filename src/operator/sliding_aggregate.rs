@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 
 use crate::error::{BoxError, Result};
 use crate::operator::push::{Cx, Drop, FailureStage, Push};
-use crate::operator::window_aggregate::WindowAggregateOp;
+use crate::operator::window_aggregate::{WindowAggregateOp, is_restorable};
 use crate::operator::windowed_results::{Folded, Wanted};
 use crate::record::{Data, Record};
 use crate::state::{Direction, Stamped};
@@ -113,6 +113,7 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<SlidingWindows, F, K, A>
                 folded.existed = before.is_some();
                 folded.old = before.filter(|_| wanted.old).map(|row| row.value);
             }
+            debug_assert!(is_restorable(row, window), "no row is older than its window");
             Ok(folded)
         })?;
         Ok(folded.map(|folded| (!is_closed).then_some(folded)))

@@ -7,7 +7,7 @@ use std::hash::Hash;
 
 use crate::error::{BoxError, Result};
 use crate::operator::push::{Cx, Drop, FailureStage, Push};
-use crate::operator::window_aggregate::WindowAggregateOp;
+use crate::operator::window_aggregate::{WindowAggregateOp, is_restorable};
 use crate::record::{Data, Record};
 use crate::time::Timestamp;
 use crate::window::{TimeWindows, Windowed};
@@ -59,7 +59,10 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<TimeWindows, F, K, A> {
         let wanted = self.results.wanted(&windowed);
         let Windowed { key, window } = &windowed;
         let folded = self.store.borrow_mut().update(key, window.start, |row| {
-            self.results.fold_row(row, timestamp, wanted, |total| (self.fold)(key, value, total))
+            let fold = |total: &mut Option<A>| (self.fold)(key, value, total);
+            let folded = self.results.fold_row(row, timestamp, wanted, fold);
+            debug_assert!(is_restorable(row, *window), "no row is older than its window");
+            folded
         })?;
         match folded {
             Ok(folded) => self.results.updated(cx, windowed, folded).map(|()| true),

@@ -19,7 +19,7 @@ use crate::operator::push::{Cx, Edge, Push};
 use crate::operator::window_lookup::WindowedStore;
 use crate::operator::windowed_results::WindowedResults;
 use crate::record::{Change, Data};
-use crate::state::{Duplicates, WindowStore};
+use crate::state::{Duplicates, Stamped, WindowStore};
 use crate::time::Timestamp;
 use crate::topology::NodeId;
 use crate::window::{Emit, SlidingWindows, TimeWindows, Window, Windowed};
@@ -75,6 +75,11 @@ impl FixedSize for SlidingWindows {
     fn oldest_kept(&self, now: Timestamp, retention: Duration) -> Option<Timestamp> {
         Some(now - retention)
     }
+}
+
+/// Whether a restore that passes over what is older than a window finds its row.
+pub(super) fn is_restorable<A>(row: &Option<Stamped<A>>, window: Window) -> bool {
+    row.as_ref().is_none_or(|row| row.timestamp >= window.start)
 }
 
 /// Factory of an aggregation by key and window.

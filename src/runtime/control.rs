@@ -28,7 +28,6 @@ use crate::runtime::lifecycle::{AppState, Lifecycle};
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::meters::AppMeters;
 use crate::runtime::restorer::RestoreCommand;
-use crate::runtime::threads::text;
 use crate::state::Backend;
 use crate::time::Instant;
 use crate::topology::TaskId;
@@ -160,8 +159,7 @@ impl Control {
     /// it.
     fn break_off(self, panic: &(dyn Any + Send)) {
         let lifecycle = Arc::clone(&self.setup.lifecycle);
-        let error = Error::new(ErrorKind::Bug, "the control plane panicked");
-        let error = error.caused_by_record(text(panic));
+        let error = failure::panicked(ErrorKind::Bug, "the control plane", panic);
         tracing::error!(error = %error.without_content(), "the application stops");
         lifecycle.fail_with(error);
         lifecycle.enter(AppState::Closing);

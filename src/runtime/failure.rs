@@ -6,6 +6,7 @@
 //! - Damaged local state is no question to the user: its files are set aside before the task is
 //!   opened anew, so that it is not met again.
 
+use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -39,6 +40,18 @@ pub(crate) fn decide(handler: &FailureHandler, error: &Error) -> FailureAction {
         tracing::error!("the failure handler panicked; the application closes");
         FailureAction::Close
     })
+}
+
+/// The error that a caught panic amounts to.
+pub(crate) fn panicked(kind: ErrorKind, who: &str, panic: &(dyn Any + Send)) -> Error {
+    Error::new(kind, format!("{who} panicked")).caused_by_record(said(panic))
+}
+
+/// What a panic said.
+pub(crate) fn said(panic: &(dyn Any + Send)) -> String {
+    let said = panic.downcast_ref::<&str>().map(|said| (*said).to_owned());
+    let said = said.or_else(|| panic.downcast_ref::<String>().cloned());
+    said.unwrap_or_else(|| "no message".to_owned())
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub(crate) mod lifecycle;
 pub(crate) mod mailbox;
 pub(crate) mod meters;
 pub(crate) mod positions;
+mod restore_range;
 pub(crate) mod restorer;
 pub(crate) mod spawn;
 pub(crate) mod start;

@@ -25,17 +25,16 @@ use crossbeam_channel::Receiver;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{
-    CommittedOffset, LogClient, LogError, LogEvent, OffsetSpec, PartitionId, ReadError,
-};
+use crate::log::{CommittedOffset, LogClient, LogError, LogEvent, PartitionId, ReadError};
 use crate::runtime::close_all::CloseAll;
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::fencing::{Fencing, TakenIds};
 use crate::runtime::meters::RestoreMeters;
 use crate::runtime::positions::{Positions, unanswered};
+use crate::runtime::restore_range::stores_to_restore;
 use crate::runtime::worker::Next;
 use crate::runtime::worker::reading::reading_failed;
-use crate::state::{Backend, Restore, StateDirectory, StoreIndex, StoreToRestore};
+use crate::state::{Backend, Restore, StateDirectory, StoreIndex};
 use crate::task::environment::TaskEnvironment;
 use crate::time::{Clock, Instant};
 use crate::topology::TaskId;
@@ -278,7 +277,7 @@ impl Restorer {
             Some(backend) => backend,
             None => self.open(task)?,
         };
-        let restore = Box::new(self.start_restoring(task, backend)?);
+        let restore = Box::new(self.start_restoring(task, backend, &committed)?);
         let meters = Box::new(self.meters(task)?);
         tracing::info!(%task, records = restore.progress().1, "task begins to restore");
         *job = Some(Job::Restoring { restore, meters, committed });
@@ -308,26 +307,21 @@ impl Restorer {
         })
     }
 
-    fn start_restoring(&mut self, task: TaskId, mut backend: Box<dyn Backend>) -> Result<Restore> {
-        let environment = Arc::clone(&self.setup.environment);
-        let changelogs = environment.changelogs(task)?;
-        let wanted: Vec<_> = changelogs
-            .iter()
-            .flat_map(|(_, id, _)| [(*id, OffsetSpec::Earliest), (*id, OffsetSpec::End)])
-            .collect();
-        let offsets = environment.catalog.admin().offsets(&wanted).map_err(unanswered)?;
-        let mut stores = Vec::new();
-        for ((index, id, spec), range) in changelogs.into_iter().zip(offsets.chunks_exact(2)) {
-            let (earliest, end) = (range[0], range[1]);
-            let start = start_offset(&mut *backend, index, &spec.name, (earliest, end))?;
-            if start < end {
-                self.routes.insert(id, (task, index));
-                self.client.read_from(id, start);
+    fn start_restoring(
+        &mut self,
+        task: TaskId,
+        mut backend: Box<dyn Backend>,
+        committed: &[Option<CommittedOffset>],
+    ) -> Result<Restore> {
+        let environment = &self.setup.environment;
+        let stores = stores_to_restore(environment, task, committed, &mut *backend)?;
+        for (partition, store) in &stores {
+            if store.start < store.end {
+                self.routes.insert(*partition, (task, store.index));
+                self.client.read_from(*partition, store.start);
             }
-            let run_limit = environment.live_memory.part();
-            stores.push(StoreToRestore { index, spec, start, end, run_limit });
         }
-        Ok(Restore::new(backend, stores))
+        Ok(Restore::new(backend, stores.into_iter().map(|(_, store)| store).collect()))
     }
 
     fn poll(&mut self, now: Instant) -> bool {
@@ -423,26 +417,4 @@ impl Job {
             Self::Restoring { restore, .. } => restore.finish().ok(),
         }
     }
-}
-
-/// Where restoring a store begins: behind what it holds, if that fits the changelog.
-fn start_offset(
-    backend: &mut dyn Backend,
-    index: StoreIndex,
-    store: &str,
-    (earliest, end): (i64, i64),
-) -> Result<i64> {
-    let Some(held) = backend.changelog_offset(index)? else { return Ok(earliest) };
-    if (earliest..=end).contains(&held) {
-        return Ok(held);
-    }
-    tracing::warn!(
-        store,
-        held,
-        earliest,
-        end,
-        "a local store does not fit its changelog: it is dropped and restored whole"
-    );
-    backend.clear(index)?;
-    Ok(earliest)
 }

@@ -12,9 +12,9 @@ use crate::runtime::command::{OpenedInput, OpenedTask};
 use crate::state::{SharedBackend, StoreHandle, StoreIndex};
 use crate::task::active::{Changelog, Task, TaskBlueprint};
 use crate::task::environment::TaskEnvironment;
+use crate::task::metadata::latest_node_times;
 use crate::task::outbox::Targets;
 use crate::task::partition_queue::PartitionQueue;
-use crate::time::Timestamp;
 use crate::topology::TaskId;
 
 /// Builds the operators of a task over its restored stores and its positions.
@@ -79,14 +79,9 @@ fn handles(
     stores.map(handle).collect()
 }
 
-/// The times of operators at the last commit. Every input's metadata holds them all; they differ
-/// where one partition was committed later, and the largest is right.
+/// The times of operators at the last commit.
 fn saved_times(environment: &TaskEnvironment, id: TaskId, inputs: &[OpenedInput]) -> SavedTimes {
-    let mut latest: HashMap<&str, Timestamp> = HashMap::new();
-    for (name, time) in inputs.iter().flat_map(|input| &input.metadata.node_times) {
-        let known = latest.entry(name).or_insert(*time);
-        *known = Timestamp::max(*known, *time);
-    }
+    let latest = latest_node_times(inputs.iter().map(|input| &input.metadata));
     let time = |name: String| latest.get(&*name).copied();
     let mut saved = SavedTimes::default();
     for &node in &environment.part(id).nodes {

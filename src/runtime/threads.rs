@@ -1,16 +1,16 @@
 //! On which threads does it run? A worker and the restorer, each turned by a thread of its own.
 
-use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, bounded};
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::group::WorkerId;
 use crate::log::Waker;
 use crate::runtime::command::{Command, Report};
 use crate::runtime::control::{Join, Message};
+use crate::runtime::failure::panicked;
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::{RestoreCommand, Restorer};
@@ -48,9 +48,7 @@ fn run_worker(mut worker: Worker, id: WorkerId, control: &Mailbox<Message>) {
     let error = match ended {
         Ok(Ok(())) => return,
         Ok(Err(error)) => error,
-        Err(panic) => {
-            Error::new(ErrorKind::Panic, "the pipeline panicked").caused_by_record(text(&*panic))
-        }
+        Err(panic) => panicked(ErrorKind::Panic, "the pipeline", &*panic),
     };
     // What the tasks hold beyond the last commit is gone with them; their backends hold only what
     // is committed, so they can be opened again.
@@ -68,13 +66,6 @@ fn turn_until_stopped(worker: &mut Worker) -> Result<()> {
             Next::Stop => return Ok(()),
         }
     }
-}
-
-/// What a panic said.
-pub(crate) fn text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "no message".to_owned())
 }
 
 /// Starts the restorer on a thread of its own.
@@ -97,8 +88,7 @@ pub(crate) fn start_restorer(
         drop(ready.send(Ok(restorer.waker())));
         if let Err(panic) = catch_unwind(AssertUnwindSafe(move || restore_until_stopped(restorer)))
         {
-            let error = Error::new(ErrorKind::Bug, "the restorer panicked");
-            let error = error.caused_by_record(text(&*panic));
+            let error = panicked(ErrorKind::Bug, "the restorer", &*panic);
             control.send(Message::Report(Report::RestorerFailed(error)));
         }
     });

@@ -14,7 +14,7 @@
 //!
 //! - A position never exceeds what was read, and an offset never what was loaded.
 //! - Rows of windows and sessions come with their entry in the time index. What had expired before
-//!   the newest record of the changelog is left out.
+//!   the newest record of the changelog, or is known to have, is left out.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -26,7 +26,7 @@ use crate::state::key_codec::{
     Layout, SortedKeys, begin_row, row_prefix, row_suffix, time_key, write_escaped,
 };
 use crate::state::{Backend, BytesLimit, StateError, StoreIndex, WriteBatch};
-use crate::time::millis;
+use crate::time::{Timestamp, millis};
 use crate::topology::StoreSpec;
 
 /// How many bytes of rows a store collects before they are loaded. Within that its part of the
@@ -40,6 +40,8 @@ pub(crate) struct StoreToRestore {
     pub(crate) spec: StoreSpec,
     pub(crate) start: i64,
     pub(crate) end: i64,
+    /// Rows of places before this are known to have expired.
+    pub(crate) kept_since: Option<Timestamp>,
     /// How much of it may wait in memory to be loaded.
     pub(crate) run_limit: BytesLimit,
 }
@@ -65,6 +67,7 @@ struct RestoringStore {
     run_limit: BytesLimit,
     /// The latest place seen: it says what has expired.
     latest: i64,
+    kept_since: i64,
     escaped: Vec<u8>,
 }
 
@@ -181,7 +184,7 @@ impl Restore {
 
 impl RestoringStore {
     fn new(store: StoreToRestore) -> Self {
-        let StoreToRestore { index, spec, start, end, run_limit } = store;
+        let StoreToRestore { index, spec, start, end, kept_since, run_limit } = store;
         let timed = Layout::of(spec.kind);
         Self {
             index,
@@ -193,6 +196,7 @@ impl RestoringStore {
             run: Run::default(),
             run_limit,
             latest: i64::MIN,
+            kept_since: kept_since.map_or(i64::MIN, Timestamp::as_millis),
             escaped: Vec::new(),
         }
     }
@@ -231,7 +235,9 @@ impl RestoringStore {
             return Ok(());
         }
         let expired = match self.timed {
-            Some((_, retention)) => self.latest.saturating_sub(millis(retention)),
+            Some((_, retention)) => {
+                self.latest.saturating_sub(millis(retention)).max(self.kept_since)
+            }
             None => i64::MIN,
         };
         self.run.keys.sort();

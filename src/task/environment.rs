@@ -1,6 +1,6 @@
 //! What do the tasks of an application share? Names, partitions, policies.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use crate::log::{PartitionId, TopicPartition};
 use crate::metrics::Metrics;
 use crate::state::{DividedBytes, MemoryBudget, StoreIndex};
 use crate::task::dead_letter::Policies;
+use crate::time::Timestamp;
 use crate::topic::OffsetReset;
 use crate::topology::{
     Node, NodeId, Plan, StoreSpec, Subtopology, TaskId, TopicRef, changelog_topic,
@@ -124,6 +125,25 @@ impl TaskEnvironment {
     pub(crate) fn time_name(&self, node: NodeId) -> String {
         let node = &self.plan.nodes()[node.index()];
         format!("{}:{}", node.kind, node.stores.join(","))
+    }
+
+    /// The stream time up to which a store has certainly been used: that of the operator behind it
+    /// that was committed with the least. `times` are by [`time_name`](Self::time_name). Nothing
+    /// where an operator that has the store keeps no time, such as a processor of the user's.
+    pub(crate) fn time_of_store(
+        &self,
+        task: TaskId,
+        store: &str,
+        times: &BTreeMap<String, Timestamp>,
+    ) -> Option<Timestamp> {
+        let nodes = self.part(task).nodes.iter();
+        let users = nodes.filter(|node| {
+            let stores = &self.plan.nodes()[node.index()].stores;
+            stores.iter().any(|name| **name == *store)
+        });
+        let times: Option<Vec<_>> =
+            users.map(|&node| times.get(&self.time_name(node)).copied()).collect();
+        times?.into_iter().min()
     }
 
     /// The name under which it is committed how far a node's final results have left: that of its

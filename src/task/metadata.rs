@@ -7,6 +7,8 @@
 //! does not look behind the map, and leaves the id out of what it commits itself. Metadata of
 //! another form is ignored, as Kafka Streams does.
 
+use std::collections::BTreeMap;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
@@ -53,6 +55,19 @@ impl CommitMetadata {
         let bytes = STANDARD.decode(text).unwrap_or_default();
         parse(&bytes).unwrap_or_default()
     }
+}
+
+/// The times of operators at the last commit, by name. The metadata of every input holds them all;
+/// they differ where one partition was committed later, and the largest is right.
+pub(crate) fn latest_node_times<'a>(
+    inputs: impl IntoIterator<Item = &'a CommitMetadata>,
+) -> BTreeMap<String, Timestamp> {
+    let mut latest = BTreeMap::<String, Timestamp>::new();
+    for (name, time) in inputs.into_iter().flat_map(|metadata| &metadata.node_times) {
+        let known = latest.entry(name.clone()).or_insert(*time);
+        *known = Timestamp::max(*known, *time);
+    }
+    latest
 }
 
 fn parse(bytes: &[u8]) -> Option<CommitMetadata> {

@@ -24,6 +24,7 @@ mod processor;
 mod processor_state;
 mod processor_timers;
 mod recorder;
+mod restoring;
 mod scratch;
 mod shorthand;
 mod start;

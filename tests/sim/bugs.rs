@@ -90,7 +90,7 @@ fn case(bug: SeededBug) -> (&'static [Named], &'static [Check]) {
         SeededBug::OffsetsTooLittle | SeededBug::OffsetsMixedUp | SeededBug::CommittedStale => {
             (&[STATELESS, COUNT], &[Offsets])
         }
-        SeededBug::MetadataLost => (&[WINDOWS], &[Output]),
+        SeededBug::MetadataLost | SeededBug::AtTimeIsEnd => (&[WINDOWS], &[Output]),
         SeededBug::AnyMemberCommits => (&[COUNT_EXPELLED], &[Offsets, Purge, Output]),
         SeededBug::BatchesReordered => (&[COUNT, TIMER], &[Output, Stores]),
         SeededBug::UncommittedRead => (&[WINDOWS, COUNT], &[Output, Stores]),

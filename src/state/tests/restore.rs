@@ -48,7 +48,14 @@ pub(super) fn spec(kind: StoreKind) -> StoreSpec {
 }
 
 fn to_restore(kind: StoreKind, start: i64, end: i64) -> Vec<StoreToRestore> {
-    vec![StoreToRestore { index: INDEX, spec: spec(kind), start, end, run_limit: MEMORY }]
+    vec![StoreToRestore {
+        index: INDEX,
+        spec: spec(kind),
+        start,
+        end,
+        kept_since: None,
+        run_limit: MEMORY,
+    }]
 }
 
 /// The batch that holds these records from an offset on.

@@ -154,7 +154,8 @@ impl Task {
         if !prepared.batch.is_empty() {
             let written = self.backend.borrow_mut().write(&prepared.batch);
             written.map_err(|error| {
-                let message = "committed state cannot be written; it is restored at the next start";
+                let message =
+                    "committed state cannot be written; it is restored when the task opens again";
                 Error::new(error.kind(), message).caused_by(error).in_task(self.id)
             })?;
         }

@@ -150,6 +150,8 @@ seeded_bugs! {
     EndIsEarliest,
     /// A partition is told to begin later than it does.
     EarliestTooLate,
+    /// The offset of a time is said to be the end, though records are as young.
+    AtTimeIsEnd,
     /// A purge takes one record too many.
     PurgeTooFar,
     /// A purge takes everything that is there.

@@ -21,12 +21,12 @@ use crate::runtime::app::membership_config;
 use crate::runtime::command::{Command, Report};
 use crate::runtime::control::{Control, ControlSetup, Join, Message, Request};
 use crate::runtime::failure::FailureAction;
+use crate::runtime::failure::said;
 use crate::runtime::instance::Parts;
 use crate::runtime::lifecycle::Lifecycle;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::Restorer;
 use crate::runtime::start::prepare_topics;
-use crate::runtime::threads::text;
 use crate::runtime::worker::{Next, Worker};
 use crate::state::StateDirectory;
 use crate::task::environment::TaskEnvironment;
@@ -89,7 +89,7 @@ impl Process {
     pub(super) fn start(setup: ProcessSetup) -> Result<Option<Self>, BoxError> {
         match guarded(|| Self::assemble(setup)) {
             Ok(Ok(process)) => process.map(Some),
-            Ok(Err(panic)) => Err(text(&*panic).into()),
+            Ok(Err(panic)) => Err(said(&*panic).into()),
             Err(Killed) => Ok(None),
         }
     }
@@ -182,7 +182,7 @@ impl Process {
     }
 
     fn panicked(&mut self, part: &str, panic: &(dyn Any + Send)) -> Turned {
-        self.panicked = Some(format!("the {part} panicked: {}", text(panic)));
+        self.panicked = Some(format!("the {part} panicked: {}", said(panic)));
         Turned::Panicked
     }
 
@@ -224,7 +224,7 @@ impl Process {
             }
             Ok(Ok(Ok(Next::Stop))) => return Turned::Busy,
             Ok(Ok(Err(error))) => error,
-            Ok(Err(panic)) => Error::new(ErrorKind::Panic, text(&*panic)),
+            Ok(Err(panic)) => Error::new(ErrorKind::Panic, said(&*panic)),
             Err(Killed) => return Turned::Killed,
         };
         if guarded(|| worker.abandon_all()).is_err() {

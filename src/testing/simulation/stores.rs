@@ -2,7 +2,9 @@
 //!
 //! At the end of a run, when every process has closed its tasks. The process that held a task last
 //! has all of its rows; older files of others lie behind, each with what the changelog said up to
-//! the offset that it has. Rows that have expired may lie there or not.
+//! the offset that it has. Rows that have expired by then may lie there or not; and those that have
+//! expired by the end of the changelog may be missing: a restore leaves out what it knows to have
+//! expired by the last commit, before it has read so far.
 
 use std::sync::Arc;
 
@@ -59,9 +61,14 @@ impl Store {
         is_exactly_once: bool,
     ) -> Result<(), &'static str> {
         let wanted = self.wanted(changelog, i64::MAX);
+        let last_floor = wanted.1;
         let task = self.task.to_string();
         let has = |disk: &Disk, (wanted, floor): &(Rows, i64)| {
-            self.found(disk.rows(&task, self.index), *floor) == *wanted
+            let found = self.found(disk.rows(&task, self.index), *floor);
+            let is_needed =
+                |key: &[u8]| changelog_time(self.kind, key).is_none_or(|of| of.0 >= last_floor);
+            found.iter().all(|(key, row)| wanted.get(key) == Some(row))
+                && wanted.keys().all(|key| found.contains_key(key) || !is_needed(key))
         };
         if !disks.iter().any(|disk| has(disk, &wanted)) {
             return Err("no process has");

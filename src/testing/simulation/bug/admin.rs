@@ -32,6 +32,7 @@ impl BuggyAdmin {
             (SeededBug::EndTooLittle, OffsetSpec::End) => (offset - 1).max(0),
             (SeededBug::EndIsEarliest, OffsetSpec::End) => 0,
             (SeededBug::EarliestTooLate, OffsetSpec::Earliest) => (offset + 3).min(end),
+            (SeededBug::AtTimeIsEnd, OffsetSpec::AtTime(_)) => end,
             _ => offset,
         }
     }
