@@ -113,7 +113,7 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<SlidingWindows, F, K, A>
                 folded.existed = before.is_some();
                 folded.old = before.filter(|_| wanted.old).map(|row| row.value);
             }
-            debug_assert!(is_restorable(row, window), "no row is older than its window");
+            debug_assert!(is_restorable(row.as_ref(), window), "no row is older than its window");
             Ok(folded)
         })?;
         Ok(folded.map(|folded| (!is_closed).then_some(folded)))

@@ -61,7 +61,7 @@ impl<F, K: Data + Eq + Hash, A: Data> WindowAggregateOp<TimeWindows, F, K, A> {
         let folded = self.store.borrow_mut().update(key, window.start, |row| {
             let fold = |total: &mut Option<A>| (self.fold)(key, value, total);
             let folded = self.results.fold_row(row, timestamp, wanted, fold);
-            debug_assert!(is_restorable(row, *window), "no row is older than its window");
+            debug_assert!(is_restorable(row.as_ref(), *window), "no row is older than its window");
             folded
         })?;
         match folded {

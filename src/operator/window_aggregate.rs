@@ -78,8 +78,8 @@ impl FixedSize for SlidingWindows {
 }
 
 /// Whether a restore that passes over what is older than a window finds its row.
-pub(super) fn is_restorable<A>(row: &Option<Stamped<A>>, window: Window) -> bool {
-    row.as_ref().is_none_or(|row| row.timestamp >= window.start)
+pub(super) fn is_restorable<A>(row: Option<&Stamped<A>>, window: Window) -> bool {
+    row.is_none_or(|row| row.timestamp >= window.start)
 }
 
 /// Factory of an aggregation by key and window.

@@ -3,8 +3,8 @@
 //! At the end of a run, when every process has closed its tasks. The process that held a task last
 //! has all of its rows; older files of others lie behind, each with what the changelog said up to
 //! the offset that it has. Rows that have expired by then may lie there or not; and those that have
-//! expired by the end of the changelog may be missing: a restore leaves out what it knows to have
-//! expired by the last commit, before it has read so far.
+//! expired by the end of the changelog may be missing, or be there as they once were: a restore
+//! leaves out what it knows to have expired by the last commit, before it has read so far.
 
 use std::sync::Arc;
 
@@ -67,8 +67,8 @@ impl Store {
             let found = self.found(disk.rows(&task, self.index), *floor);
             let is_needed =
                 |key: &[u8]| changelog_time(self.kind, key).is_none_or(|of| of.0 >= last_floor);
-            found.iter().all(|(key, row)| wanted.get(key) == Some(row))
-                && wanted.keys().all(|key| found.contains_key(key) || !is_needed(key))
+            found.keys().all(|key| wanted.contains_key(key))
+                && wanted.iter().all(|(key, row)| !is_needed(key) || found.get(key) == Some(row))
         };
         if !disks.iter().any(|disk| has(disk, &wanted)) {
             return Err("no process has");
