@@ -104,7 +104,7 @@ impl Run {
 /// one more; and how many records that one has restored.
 fn moved(topology: &Topology, inputs: &[&str], results: [usize; 2]) -> (i64, f64) {
     let log = MemoryLog::new();
-    ["in", "other", "out"].iter().for_each(|topic| log.create_topic(*topic, 1));
+    ["in", "other", "out"].iter().for_each(|topic| log.create_topic(topic, 1));
     let first = Run::start(topology, &log);
     for minute in 0..MINUTES {
         inputs.iter().for_each(|topic| first.send(topic, minute));
