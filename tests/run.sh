@@ -339,17 +339,16 @@ stage_conformance() {
 stage_broker() {
   need_kafka
   step cargo test --no-run --test broker
-  # What passed is shown, too: it tells how long recoveries took. Those tests wait most of the
-  # time, so that several run at once, and some others beside them; not the contract, which would
-  # keep the machine so busy that they measure it.
+  # What passed is shown, too: it tells how long recoveries took. All of them wait most of the time,
+  # so that several run at once, those of one kind beside those of another.
   local log=$CACHE/logs/chaos.log chaos
-  cargo test --no-fail-fast --test broker -- --show-output --test-threads=2 chaos:: \
+  cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 chaos:: \
     >"$log" 2>&1 &
   chaos=$!
   step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 \
     --skip chaos:: --skip kafka_contract::
+  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=16 kafka_contract::
   wait "$chaos" || complain "exit code $? of the tests that kill processes"
-  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=4 kafka_contract::
   cat "$log"
 }
 

@@ -65,10 +65,12 @@ pub(crate) fn stores_to_restore(
 }
 
 /// Since when rows are kept at this stream time, or for a little longer. The window that is open
-/// began before now, by less than the retention, and older ones are kept for that long from there.
+/// began before now, by less than the retention, and older ones are kept for that long from there;
+/// what a join keeps side by side are records, at their own times.
 fn kept_since(kind: StoreKind, time: Timestamp) -> Option<Timestamp> {
     match kind {
         StoreKind::KeyValue => None,
+        StoreKind::Window { retention, retain_duplicates: true } => Some(time - retention),
         StoreKind::Window { retention, .. } => Some(time - retention.saturating_mul(2)),
         StoreKind::Session { retention } => Some(time - retention),
     }
@@ -121,6 +123,8 @@ mod tests {
         let windows = StoreKind::Window { retention: 2 * MINUTE, retain_duplicates: false };
         // One that is open may have begun just after 10, and all are kept that began after 8.
         assert_eq!(kept_since(windows, at(12)), Some(at(8)));
+        let records = StoreKind::Window { retention: 2 * MINUTE, retain_duplicates: true };
+        assert_eq!(kept_since(records, at(12)), Some(at(10)));
         let sessions = StoreKind::Session { retention: 2 * MINUTE };
         assert_eq!(kept_since(sessions, at(12)), Some(at(10)));
         assert_eq!(kept_since(StoreKind::KeyValue, at(12)), None);

@@ -19,6 +19,7 @@ mod twin;
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use millstream::Guarantee;
@@ -96,51 +97,66 @@ const CONSUMER_PROTOCOL: Setup = Setup { protocol: GroupProtocol::Consumer, ..EX
 
 #[test]
 fn an_application_moves_and_comes_back_exactly_once() {
-    let parts = Parts::new();
-    let theirs = on_jvm_alone(&parts, EXACTLY_ONCE, "eos");
-    moves_and_comes_back(&parts, &theirs, EXACTLY_ONCE, "eos");
-    let ours = Run::new("eos-ours", EXACTLY_ONCE);
-    ours.at_once_and_unpurged(&parts);
-    ours.outcome().check_repartitions_equal(&theirs);
+    moves_and_comes_back(EXACTLY_ONCE, "eos");
 }
 
 #[test]
 fn an_application_moves_and_comes_back_at_least_once() {
-    let parts = Parts::new();
-    let theirs = on_jvm_alone(&parts, AT_LEAST_ONCE, "alo");
-    moves_and_comes_back(&parts, &theirs, AT_LEAST_ONCE, "alo");
+    moves_and_comes_back(AT_LEAST_ONCE, "alo");
 }
 
 #[test]
 fn an_application_moves_and_comes_back_by_the_consumer_protocol() {
-    let parts = Parts::new();
-    let theirs = on_jvm_alone(&parts, CONSUMER_PROTOCOL, "consumer");
-    moves_and_comes_back(&parts, &theirs, CONSUMER_PROTOCOL, "consumer");
+    moves_and_comes_back(CONSUMER_PROTOCOL, "consumer");
 }
 
 #[test]
 fn an_application_moves_after_kafka_streams_was_killed() {
-    let parts = Parts::new();
-    let theirs = on_jvm_alone(&parts, EXACTLY_ONCE, "killed");
+    let alone = Alone::under(EXACTLY_ONCE.guarantee);
     let run = Run::new("killed-there", EXACTLY_ONCE);
-    run.after_a_killed_jvm(&parts);
-    run.outcome().check_equals(&theirs);
+    run.after_a_killed_jvm(&alone.parts);
+    run.outcome().check_equals(&alone.outcome);
 }
 
-/// What Kafka Streams makes of all the input in one run.
-fn on_jvm_alone(parts: &Parts, setup: Setup, prefix: &str) -> Outcome {
-    let run = Run::new(&format!("{prefix}-jvm"), setup);
-    run.at_once(parts);
-    let outcome = run.outcome();
-    outcome.check_is_whole();
-    outcome
+#[test]
+fn what_is_written_to_repartition_topics_is_what_kafka_streams_writes() {
+    let alone = Alone::under(EXACTLY_ONCE.guarantee);
+    let ours = Run::new("eos-ours", EXACTLY_ONCE);
+    ours.at_once_and_unpurged(&alone.parts);
+    ours.outcome().check_repartitions_equal(&alone.outcome);
 }
 
-fn moves_and_comes_back(parts: &Parts, theirs: &Outcome, setup: Setup, prefix: &str) {
+fn moves_and_comes_back(setup: Setup, prefix: &str) {
+    let alone = Alone::under(setup.guarantee);
     for (name, sides) in [("there", [J, O, J]), ("back", [O, J, O])] {
         let run = Run::new(&format!("{prefix}-{name}"), setup);
-        run.all(parts, sides);
-        run.outcome().check_equals(theirs);
+        run.all(&alone.parts, sides);
+        run.outcome().check_equals(&alone.outcome);
+    }
+}
+
+/// What Kafka Streams alone makes of the input in one run, for all tests to compare with.
+struct Alone {
+    parts: Parts,
+    outcome: Outcome,
+}
+
+impl Alone {
+    fn under(guarantee: Guarantee) -> &'static Self {
+        static EXACTLY_ONCE: OnceLock<Alone> = OnceLock::new();
+        static AT_LEAST_ONCE: OnceLock<Alone> = OnceLock::new();
+        let (shared, app) = match guarantee {
+            Guarantee::ExactlyOnce => (&EXACTLY_ONCE, "eos-jvm"),
+            Guarantee::AtLeastOnce => (&AT_LEAST_ONCE, "alo-jvm"),
+        };
+        shared.get_or_init(|| {
+            let parts = Parts::new();
+            let run = Run::new(app, Setup { guarantee, ..self::EXACTLY_ONCE });
+            run.at_once(&parts);
+            let outcome = run.outcome();
+            outcome.check_is_whole();
+            Self { parts, outcome }
+        })
     }
 }
 

@@ -13,8 +13,8 @@ use crate::kafka::Broker;
 /// Words that are tallied.
 pub(crate) const WORDS: u64 = 48;
 /// The pace: so many records each time.
-const BURST: u64 = 24;
-const PAUSE: Duration = Duration::from_millis(10);
+const BURST: u64 = 96;
+const PAUSE: Duration = Duration::from_millis(40);
 
 /// The word that a number stands for. Every word comes through every partition.
 pub(crate) fn word(number: u64) -> String {

@@ -79,6 +79,7 @@ fn application() {
 }
 
 const MACHINES: [&str; 3] = ["1", "2", "3"];
+const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// Three processes on three machines, all at work.
 fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
@@ -95,10 +96,9 @@ fn three(name: &str, guarantee: Guarantee, protocol: GroupProtocol) -> World {
 fn found_out(work: Work, name: &str, mistake: Mistake) -> String {
     let _beside = beside_others();
     let mut world = World::mistaken(work, name, mistake);
-    let names = ["a", "b", "c"];
-    names.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
-    world.await_run_by(&names);
-    names.iter().for_each(|name| drop(world.kill_9(name)));
+    NAMES.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
+    world.await_run_by(&NAMES);
+    NAMES.iter().for_each(|name| drop(world.kill_9(name)));
     let names = ["a1", "b1", "c1"];
     names.iter().zip(MACHINES).for_each(|(name, machine)| world.start(name, machine));
     world.await_run_by(&names);
@@ -147,7 +147,7 @@ const VICTIMS: [&[usize]; 9] =
 fn kill_repeatedly(name: &str, guarantee: Guarantee, keeps_state: bool) {
     let _beside = beside_others();
     let mut world = three(name, guarantee, CooperativeSticky);
-    let mut running = ["a", "b", "c"].map(str::to_owned);
+    let mut running = NAMES.map(str::to_owned);
     for (round, victims) in VICTIMS.into_iter().enumerate() {
         let gone: Vec<_> = victims.iter().map(|victim| world.kill_9(&running[*victim])).collect();
         for victim in victims {
