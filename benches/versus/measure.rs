@@ -179,7 +179,7 @@ impl Bench<'_> {
         for (input, topic) in workload.inputs.iter().zip(self.inputs(workload, "")) {
             if !topics::exists(&brokers, &topic) {
                 println!("writing {} records to {topic}", input.count(records));
-                topics::create(&brokers, &topic, self.options.partitions);
+                topics::create(&brokers, &topic, self.options.partitions(workload));
                 input.write(&brokers, &topic, records, self.options.seed);
             }
         }
@@ -201,7 +201,7 @@ impl Bench<'_> {
 
     /// Makes the topics that are an application's own.
     fn create_topics(&self, workload: &Workload, application: &str) {
-        let (brokers, partitions) = (self.broker.bootstrap(), self.options.partitions);
+        let (brokers, partitions) = (self.broker.bootstrap(), self.options.partitions(workload));
         topics::create(&brokers, &format!("{application}-out"), partitions);
         if workload.pace == Pace::Restore {
             topics::create(&brokers, &restore::wake_topic(application), partitions);
@@ -229,14 +229,16 @@ impl Bench<'_> {
             Pace::Restore => {
                 self.drain(workload, &application, &mut running, &mut BTreeMap::new());
                 running.stop();
-                restore::lose_state(self, &application);
+                restore::lose_state(self, workload, &application);
                 running = self.start(workload, side, &application);
-                restore::await_results(self, &application, &mut running, &mut figures);
+                restore::await_results(self, workload, &application, &mut running, &mut figures);
                 None
             }
             Pace::Rate(rate) => {
                 let input = &self.inputs(workload, &application)[0];
-                let plan = paced::Plan { brokers: &brokers, input, output: &output, rate };
+                let partitions = self.options.partitions(workload);
+                let output = &output;
+                let plan = paced::Plan { brokers: &brokers, input, output, partitions, rate };
                 Some(plan.run(self.options, &workload.inputs[0], &mut running, &mut figures))
             }
             Pace::Idle => {
@@ -248,7 +250,7 @@ impl Bench<'_> {
         let (foreign_percent, steal_percent) = foreign.end(&running);
         running.stop();
         let outcome = outcome.unwrap_or_else(|| {
-            Outcome::of(&brokers, &output, self.options.partitions, workload.check)
+            Outcome::of(&brokers, &output, self.options.partitions(workload), workload.check)
         });
         topics::delete_of(&brokers, &application);
         let _ = fs::remove_dir_all(self.directory.join(&application));
@@ -323,7 +325,8 @@ impl Bench<'_> {
     ) {
         let (brokers, output) = (self.broker.bootstrap(), format!("{application}-out"));
         let inputs = self.inputs(workload, application);
-        let watch = Watch::new(&brokers, application, &inputs, &output, self.options.partitions);
+        let partitions = self.options.partitions(workload);
+        let watch = Watch::new(&brokers, application, &inputs, &output, partitions);
         let mut progress = Progress::new(watch.input_records(), running.mark(0));
         let settled = Duration::from_millis((10 * self.options.commit_ms(workload)).max(3_000));
         while !progress.is_over(settled) {

@@ -18,7 +18,7 @@ pub(crate) const USAGE: &str = "usage: benches/versus/run.sh [OPTION ...] [WORKL
   --threads N         workers of millstream and stream threads of Kafka Streams (default: cores,
                       or 1 if pinned)
   --heap-mb N         heap of the twin's JVM (default: 1024)
-  --partitions N      of every topic (default: 8)
+  --partitions N      of every topic, where a workload does not say (default: 8)
   --seed N            of the input (default: 1)
   --ours NAME=VALUE   a client property for millstream, such as linger.ms=5
   --theirs NAME=VALUE a setting for Kafka Streams
@@ -52,7 +52,7 @@ pub(crate) struct Options {
     pub(crate) layout: Layout,
     threads: Option<usize>,
     pub(crate) heap_mb: u64,
-    pub(crate) partitions: i32,
+    partitions: i32,
     pub(crate) seed: u64,
     pub(crate) ours: Vec<String>,
     pub(crate) theirs: Vec<String>,
@@ -159,6 +159,10 @@ impl Options {
     }
 
     /// A smoke run is over before a commit a second would be of use.
+    pub(crate) fn partitions(&self, workload: &Workload) -> i32 {
+        workload.partitions.unwrap_or(self.partitions)
+    }
+
     pub(crate) fn commit_ms(&self, workload: &Workload) -> u64 {
         if self.is_smoke { workload.commit_ms.min(100) } else { workload.commit_ms }
     }

@@ -29,6 +29,8 @@ pub(crate) struct Plan<'a> {
     pub(crate) brokers: &'a str,
     pub(crate) input: &'a str,
     pub(crate) output: &'a str,
+    /// Of both topics.
+    pub(crate) partitions: i32,
     pub(crate) rate: u64,
 }
 
@@ -42,7 +44,7 @@ impl Plan<'_> {
         figures: &mut BTreeMap<&'static str, f64>,
     ) -> Outcome {
         let records = self.rate * options.paced_seconds();
-        let follower = topics::follow(self.brokers, self.output, options.partitions);
+        let follower = topics::follow(self.brokers, self.output, self.partitions);
         self.send(input, options.seed, 1, Instant::now());
         self.first(&follower, running, figures);
         let begun = Instant::now();

@@ -36,7 +36,10 @@ pub(crate) struct Line {
 pub(crate) fn write(options: &Options, host: &Host, compared: &[Compared]) {
     let lines: Vec<Line> = compared.iter().flat_map(lines_of).collect();
     fs::create_dir_all(&options.out).expect("the directory for results is writable");
-    let table = header(options, host, compared) + &table(&lines) + &outputs(options, compared);
+    let table = header(options, host, compared)
+        + &table(&lines)
+        + &exactly_once(options, compared)
+        + &outputs(options, compared);
     let files = [
         ("versus.md", table.clone()),
         ("versus.svg", chart::draw(&lines)),
@@ -100,12 +103,17 @@ fn line(
 fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
     let mut text = String::from("# millstream beside Kafka Streams 4.3.1\n\n");
     warnings(&mut text, options, host, compared);
+    let mut partitions: Vec<String> =
+        compared.iter().map(|one| options.partitions(one.workload).to_string()).collect();
+    partitions.sort();
+    partitions.dedup();
+    let partitions = partitions.join(" or ");
     let profile = if options.is_smoke { "smoke" } else { "full" };
     let facts = [
         ("machine", format!("{}, {} cores, Linux {}", host.model, host.cores, host.kernel)),
         ("load", format!("{} before, {} after", host.load, host::load())),
         ("run", format!("profile {profile}, layout {:?}, seed {}", options.layout, options.seed)),
-        ("topics", format!("{} partitions, keys of 16 bytes, values of 100", options.partitions)),
+        ("topics", format!("{partitions} partitions, keys of 16 bytes, values of 100")),
         ("broker", format!("one, replication 1, {}", broker::JVM.join(" "))),
         ("both", common(options)),
         ("millstream", ours(options)),
@@ -207,6 +215,44 @@ fn shown(figure: f64) -> String {
         large if large >= 1_000.0 => format!("{large:.0}"),
         _ => format!("{figure:.2}"),
     }
+}
+
+/// What transactions leave of the throughput, beside the same work in the same run without them.
+fn exactly_once(options: &Options, compared: &[Compared]) -> String {
+    let mut rows = String::new();
+    for one in compared {
+        for other in compared.iter().filter(|it| one.workload.is_exactly_once_of(it.workload)) {
+            for (side, samples) in &one.sides {
+                let like = other.sides.iter().find(|(like, _)| like == side);
+                let Some((_, others)) = like else { continue };
+                let (with, without) = (throughput(samples), throughput(others));
+                let commit = options.commit_ms(other.workload);
+                let _ = writeln!(
+                    rows,
+                    "| {} | {}, {commit} ms | {} | {} | {} | {} |",
+                    one.workload.name,
+                    other.workload.name,
+                    side.name,
+                    shown(with),
+                    shown(without),
+                    shown(with / without)
+                );
+            }
+        }
+    }
+    if rows.is_empty() {
+        return rows;
+    }
+    let head = "\nThroughput, exactly once beside at least once; medians of records/s.\n\n\
+                | exactly once | at least once | side | with | without | share |\n\
+                |---|---|---|---:|---:|---:|\n";
+    head.to_owned() + &rows
+}
+
+fn throughput(samples: &[Sample]) -> f64 {
+    let figures: Vec<f64> =
+        samples.iter().filter_map(|sample| sample.figures.get("throughput").copied()).collect();
+    median(&figures)
 }
 
 /// What was asked of both sides and what they gave.

@@ -70,9 +70,9 @@ pub(crate) fn stores_to_restore(
 fn kept_since(kind: StoreKind, time: Timestamp) -> Option<Timestamp> {
     match kind {
         StoreKind::KeyValue => None,
-        StoreKind::Window { retention, retain_duplicates: true } => Some(time - retention),
+        StoreKind::Window { retention, retain_duplicates: true }
+        | StoreKind::Session { retention } => Some(time - retention),
         StoreKind::Window { retention, .. } => Some(time - retention.saturating_mul(2)),
-        StoreKind::Session { retention } => Some(time - retention),
     }
 }
 

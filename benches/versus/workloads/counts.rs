@@ -55,6 +55,19 @@ const CACHED_MANY: Workload = Workload {
     inputs: &[MANY],
     ..CACHED
 };
+const COUNT_OFTEN: Workload = Workload {
+    group: "W10",
+    name: "count-5k-alo-100",
+    question: "a count over 5,000 keys, in commits of 100 ms, to compare those with that follow",
+    commit_ms: 100,
+    ..COUNT
+};
+const COUNT_MANY_OFTEN: Workload = Workload {
+    name: "count-100k-alo-100",
+    question: "the same over 100,000 keys",
+    inputs: &[MANY],
+    ..COUNT_OFTEN
+};
 const EXACTLY_ONCE: Workload = Workload {
     group: "W10",
     name: "count-5k-eos-100",
@@ -89,6 +102,8 @@ pub(super) const ALL: &[Workload] = &[
     COUNT_MANY_ZIPF,
     CACHED,
     CACHED_MANY,
+    COUNT_OFTEN,
+    COUNT_MANY_OFTEN,
     EXACTLY_ONCE,
     EXACTLY_ONCE_OFTEN,
     EXACTLY_ONCE_MANY,

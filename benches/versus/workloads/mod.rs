@@ -41,6 +41,8 @@ pub(crate) struct Workload {
     pub(crate) check: Check,
     /// Of the profile's records, for workloads that multiply them.
     pub(crate) records_divided_by: u64,
+    /// Of every topic, instead of as many as the options say.
+    pub(crate) partitions: Option<i32>,
 }
 
 /// When records come.
@@ -87,10 +89,17 @@ impl Workload {
         cache_bytes: 0,
         check: Check::Records,
         records_divided_by: 1,
+        partitions: None,
     };
 
     pub(crate) fn guarantee(&self) -> &'static str {
         if self.is_exactly_once { "exactly-once" } else { "at-least-once" }
+    }
+
+    /// Whether it does under transactions what `other` does without.
+    pub(crate) fn is_exactly_once_of(&self, other: &Self) -> bool {
+        let work = |one: &Self| (one.java, one.inputs, one.settings, one.pace, one.cache_bytes);
+        self.is_exactly_once && !other.is_exactly_once && work(self) == work(other)
     }
 
     /// Properties of our Kafka client: the same lingering as the twin's, where it can be the same.

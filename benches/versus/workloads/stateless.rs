@@ -2,8 +2,9 @@
 
 use millstream::{StreamsBuilder, Topic};
 
-use super::{Workload, input};
-use crate::input::Input;
+use super::{Pace, Workload, input};
+use crate::input::{Input, Keys};
+use crate::outcome::Check;
 use crate::settings::Settings;
 
 const RECORDS: Input = Input { topic: "uniform-100k", ..Input::PLAIN };
@@ -25,6 +26,13 @@ const FILTER: Workload = Workload {
     settings: &[("kept-of-256", "3")],
     ..PASS
 };
+const PASS_OFTEN: Workload = Workload {
+    group: "W10",
+    name: "pass-alo-100",
+    question: "the same, in commits of 100 ms, to compare those with that are exactly once",
+    commit_ms: 100,
+    ..PASS
+};
 const EXACTLY_ONCE: Workload = Workload {
     group: "W10",
     name: "pass-eos-100",
@@ -40,7 +48,20 @@ const EXACTLY_ONCE_OFTEN: Workload = Workload {
     ..EXACTLY_ONCE
 };
 
-pub(super) const ALL: &[Workload] = &[PASS, FILTER, EXACTLY_ONCE, EXACTLY_ONCE_OFTEN];
+/// Ten keys, so that no more than ten partitions have anything to do.
+const MANY_PARTITIONS: Workload = Workload {
+    group: "W16",
+    name: "pass-1024-partitions",
+    question: "what does a record cost at 1,000/s where 10 partitions out of 1,024 are active?",
+    inputs: &[Input { topic: "ten", keys: Keys::Uniform(10), ..Input::PLAIN }],
+    pace: Pace::Rate(1_000),
+    check: Check::Count,
+    partitions: Some(1_024),
+    ..PASS
+};
+
+pub(super) const ALL: &[Workload] =
+    &[PASS, FILTER, PASS_OFTEN, EXACTLY_ONCE, EXACTLY_ONCE_OFTEN, MANY_PARTITIONS];
 
 /// Keeps the records whose first byte is below a number.
 fn pass(builder: &StreamsBuilder, settings: &Settings) {
