@@ -167,7 +167,7 @@ impl Config {
             workers: None,
             memory_bytes: None,
             uncommitted_bytes_max: 64 * 1024 * 1024,
-            fetch_bytes_max: 4 * 1024 * 1024,
+            fetch_bytes_max: 1024 * 1024,
             records_per_turn: 4_096,
             max_task_idle: Some(Duration::ZERO),
             on_decode_error: ErrorPolicy::default(),
@@ -232,7 +232,7 @@ impl ConfigBuilder {
         /// a sixteenth of `memory_bytes`. Default: 64 MiB.
         /// Kafka: `statestore.uncommitted.max.bytes`.
         uncommitted_bytes_max: usize = uncommitted_bytes_max;
-        /// Fetched bytes per partition that may wait to be processed. Default: 4 MiB.
+        /// Fetched bytes per partition that may wait to be processed. Default: 1 MiB.
         fetch_bytes_max: usize = fetch_bytes_max;
         /// Records a worker processes before it looks at anything else. Default: 4096.
         records_per_turn: usize = records_per_turn;
