@@ -365,7 +365,7 @@ pub struct TopicRights {
 }
 
 /// Which offset is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum OffsetSpec {
     /// Of the oldest record that is there.
     Earliest,

@@ -21,7 +21,8 @@ use std::time::Duration;
 
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::{CommittedOffset, LogError, PartitionId, TopicPartition};
+use crate::log::{CommittedOffset, LogError};
+use crate::runtime::answers::Answers;
 use crate::runtime::positions::unanswered;
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
@@ -90,13 +91,11 @@ impl Fencing {
     pub(crate) fn end_previous_owners(
         &mut self,
         task: TaskId,
-        others: impl Iterator<Item = TaskId>,
+        others: &[TaskId],
         now: Instant,
+        answers: &Answers,
     ) -> Result<()> {
-        if !self.config.is_exactly_once() {
-            return Ok(());
-        }
-        let mut owners = self.unfenced(task, self.claimed_by(task)?);
+        let mut owners = self.unfenced(task, claimed_by(task, answers)?);
         let fence_from = self.ownership[&task].fence_from;
         match owners.first() {
             None => return Ok(()),
@@ -106,8 +105,9 @@ impl Fencing {
             }
             Some(_) => {}
         }
-        for other in others.filter(|other| now >= self.ownership[other].fence_from) {
-            owners.extend(self.unfenced(other, self.claimed_by(other).unwrap_or_default()));
+        for other in others.iter().filter(|other| now >= self.ownership[other].fence_from) {
+            let claimed = claimed_by(*other, answers).unwrap_or_default();
+            owners.extend(self.unfenced(*other, claimed));
         }
         self.fence(&owners.into_iter().collect::<Vec<_>>())
     }
@@ -118,8 +118,9 @@ impl Fencing {
         &mut self,
         task: TaskId,
         now: Instant,
+        answers: &Answers,
     ) -> Result<Vec<Option<CommittedOffset>>> {
-        let committed = self.committed(task)?;
+        let committed = answers.committed(task)?;
         let known = self.ownership.get_mut(&task).expect("a task is opened by command");
         let is_unstable = matches!(committed, Err(LogError::Unstable));
         known.unstable_since = is_unstable.then(|| known.unstable_since.unwrap_or(now));
@@ -131,9 +132,11 @@ impl Fencing {
 
     /// Fences one of those who stand beside the offsets of any task.
     fn fence_someone(&mut self, task: TaskId) -> Result<()> {
-        let mut writers = BTreeSet::new();
-        for other in self.environment.tasks()? {
-            writers.extend(self.claimed_by(other)?);
+        let (tasks, mut writers) = (self.environment.tasks()?, BTreeSet::new());
+        let mut answers = Answers::new(&self.environment, &self.config.application_id);
+        answers.ask_committed_so_far(&tasks);
+        for other in tasks {
+            writers.extend(claimed_by(other, &answers)?);
         }
         let next = self.unfenced(task, writers).pop_first();
         next.map_or(Ok(()), |owner| self.fence(&[owner]))
@@ -165,30 +168,11 @@ impl Fencing {
         }
         Ok(())
     }
+}
 
-    /// What the group has committed for the task's inputs.
-    pub(crate) fn committed(
-        &self,
-        task: TaskId,
-    ) -> Result<Result<Vec<Option<CommittedOffset>>, LogError>> {
-        let inputs = self.inputs(task)?;
-        let admin = self.environment.catalog.admin();
-        Ok(admin.committed(&self.config.application_id, &inputs))
-    }
-
-    /// Whose transactional ids stand beside the committed offsets.
-    fn claimed_by(&self, task: TaskId) -> Result<BTreeSet<String>> {
-        let inputs = self.inputs(task)?;
-        let admin = self.environment.catalog.admin();
-        let committed = admin.committed_so_far(&self.config.application_id, &inputs);
-        let writer = |known: CommittedOffset| CommitMetadata::decode(&known.metadata).writer;
-        Ok(committed.map_err(unanswered)?.into_iter().flatten().filter_map(writer).collect())
-    }
-
-    fn inputs(&self, task: TaskId) -> Result<Vec<PartitionId>> {
-        let inputs = self.environment.inputs(task)?;
-        let ids = self.environment.catalog.ids();
-        let id = |(_, partition, _): &(_, TopicPartition, _)| ids.id(partition);
-        Ok(inputs.iter().map(id).collect())
-    }
+/// Whose transactional ids stand beside the committed offsets.
+fn claimed_by(task: TaskId, answers: &Answers) -> Result<BTreeSet<String>> {
+    let writer = |known: CommittedOffset| CommitMetadata::decode(&known.metadata).writer;
+    let committed = answers.committed_so_far(task)?.map_err(unanswered)?;
+    Ok(committed.into_iter().flatten().filter_map(writer).collect())
 }

@@ -1,5 +1,6 @@
 //! When does it run? Workers, the control plane over them, and the handle that the user holds.
 
+mod answers;
 pub(crate) mod app;
 pub(crate) mod close_all;
 pub(crate) mod command;

@@ -8,6 +8,7 @@
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, LogError, OffsetSpec, PartitionId, TopicPartition};
+use crate::runtime::answers::{Answers, Wanted};
 use crate::runtime::command::OpenedInput;
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
@@ -31,7 +32,36 @@ impl Range {
 /// Chooses positions.
 pub(crate) struct Positions<'a> {
     pub(crate) environment: &'a TaskEnvironment,
+    pub(crate) answers: &'a Answers,
     pub(crate) now: Timestamp,
+}
+
+/// The offsets that tell where a task begins, as far as that can be said beforehand.
+pub(crate) fn wanted(
+    environment: &TaskEnvironment,
+    task: TaskId,
+    committed: &[Option<CommittedOffset>],
+    now: Timestamp,
+) -> Result<Vec<Wanted>> {
+    let ids = environment.catalog.ids();
+    let of_input = |((_, partition, reset), known): ((_, TopicPartition, _), &Option<_>)| {
+        let id = ids.id(&partition);
+        match known {
+            Some(_) => vec![(id, OffsetSpec::Earliest), (id, OffsetSpec::End)],
+            None => place_of(reset, now).map(|place| (id, place)).into_iter().collect(),
+        }
+    };
+    Ok(environment.inputs(task)?.into_iter().zip(committed).flat_map(of_input).collect())
+}
+
+/// Where a reset leads; nowhere if it is `None`.
+fn place_of(reset: OffsetReset, now: Timestamp) -> Option<OffsetSpec> {
+    match reset {
+        OffsetReset::Earliest => Some(OffsetSpec::Earliest),
+        OffsetReset::Latest => Some(OffsetSpec::End),
+        OffsetReset::ByDuration(ago) => Some(OffsetSpec::AtTime(now - ago)),
+        OffsetReset::None => None,
+    }
 }
 
 impl Positions<'_> {
@@ -64,7 +94,7 @@ impl Positions<'_> {
         let limits =
             |id: PartitionId| [OffsetSpec::Earliest, OffsetSpec::End].map(|spec| (id, spec));
         let wanted: Vec<_> = known.flat_map(|known| limits(known.partition)).collect();
-        let offsets = self.environment.catalog.admin().offsets(&wanted).map_err(unanswered)?;
+        let offsets = self.answers.offsets(&wanted).map_err(unanswered)?;
         let range = |limits: &[i64]| Range { earliest: limits[0], end: limits[1] };
         Ok(offsets.chunks_exact(2).map(range).collect())
     }
@@ -101,15 +131,9 @@ impl Positions<'_> {
         reset: OffsetReset,
         lost: Option<(i64, Range)>,
     ) -> Result<i64> {
-        let wanted = match reset {
-            OffsetReset::Earliest => OffsetSpec::Earliest,
-            OffsetReset::Latest => OffsetSpec::End,
-            OffsetReset::ByDuration(ago) => OffsetSpec::AtTime(self.now - ago),
-            OffsetReset::None => return Err(nowhere(partition, lost)),
-        };
-        let catalog = &self.environment.catalog;
-        let id = catalog.ids().id(partition);
-        let offsets = catalog.admin().offsets(&[(id, wanted)]).map_err(unanswered)?;
+        let Some(place) = place_of(reset, self.now) else { return Err(nowhere(partition, lost)) };
+        let id = self.environment.catalog.ids().id(partition);
+        let offsets = self.answers.offsets(&[(id, place)]).map_err(unanswered)?;
         Ok(offsets.first().copied().expect("one offset is asked for and one is answered"))
     }
 }

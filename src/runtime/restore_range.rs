@@ -14,6 +14,7 @@
 
 use crate::error::Result;
 use crate::log::{CommittedOffset, OffsetSpec, PartitionId};
+use crate::runtime::answers::{Answers, Wanted};
 use crate::runtime::positions::unanswered;
 use crate::state::{Backend, StoreIndex, StoreToRestore};
 use crate::task::environment::TaskEnvironment;
@@ -22,7 +23,7 @@ use crate::time::Timestamp;
 use crate::topology::{StoreKind, StoreSpec, TaskId};
 
 /// A store with a changelog.
-struct Logged {
+pub(crate) struct Logged {
     index: StoreIndex,
     partition: PartitionId,
     spec: StoreSpec,
@@ -30,18 +31,16 @@ struct Logged {
     kept_since: Option<Timestamp>,
 }
 
-/// The stores of a task that have a changelog, each with the part of it that it lacks. A store that
-/// does not fit its changelog is emptied.
+/// The stores of a task that have a changelog.
 ///
 /// # Errors
 ///
-/// The log does not answer, or a store cannot be read.
-pub(crate) fn stores_to_restore(
+/// The changelog's topic is not there.
+pub(crate) fn logged_stores(
     environment: &TaskEnvironment,
     task: TaskId,
     committed: &[Option<CommittedOffset>],
-    backend: &mut dyn Backend,
-) -> Result<Vec<(PartitionId, StoreToRestore)>> {
+) -> Result<Vec<Logged>> {
     let known: Vec<_> =
         committed.iter().flatten().map(|known| CommitMetadata::decode(&known.metadata)).collect();
     let times = latest_node_times(&known);
@@ -50,9 +49,27 @@ pub(crate) fn stores_to_restore(
         let kept_since = time.and_then(|time| kept_since(spec.kind, time));
         Logged { index, partition, spec, kept_since }
     });
-    let logged: Vec<_> = logged.collect();
-    let wanted: Vec<_> = logged.iter().flat_map(Logged::places).collect();
-    let offsets = environment.catalog.admin().offsets(&wanted).map_err(unanswered)?;
+    Ok(logged.collect())
+}
+
+/// The offsets that tell which part of its changelog a store lacks.
+pub(crate) fn wanted(logged: &[Logged]) -> Vec<Wanted> {
+    logged.iter().flat_map(Logged::places).collect()
+}
+
+/// Each of a task's stores with the part of its changelog that it lacks. A store that does not fit
+/// its changelog is emptied.
+///
+/// # Errors
+///
+/// The log does not answer, or a store cannot be read.
+pub(crate) fn stores_to_restore(
+    environment: &TaskEnvironment,
+    logged: Vec<Logged>,
+    answers: &Answers,
+    backend: &mut dyn Backend,
+) -> Result<Vec<(PartitionId, StoreToRestore)>> {
+    let offsets = answers.offsets(&wanted(&logged)).map_err(unanswered)?;
     let stores = logged.into_iter().zip(offsets.chunks_exact(3)).map(|(store, places)| {
         let [earliest, needed, end] = [places[0], places[1], places[2]];
         let needed = needed.clamp(earliest, end.max(earliest));
@@ -78,7 +95,7 @@ fn kept_since(kind: StoreKind, time: Timestamp) -> Option<Timestamp> {
 
 impl Logged {
     /// Where the changelog begins, where what is needed of it does, and where it ends.
-    fn places(&self) -> [(PartitionId, OffsetSpec); 3] {
+    fn places(&self) -> [Wanted; 3] {
         let needed = match (self.spec.kind, self.kept_since) {
             (StoreKind::Window { .. }, Some(since)) if since > Timestamp::ZERO => {
                 OffsetSpec::AtTime(since)

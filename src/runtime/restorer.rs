@@ -26,17 +26,18 @@ use crossbeam_channel::Receiver;
 use crate::config::Config;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, LogClient, LogError, LogEvent, PartitionId, ReadError};
+use crate::runtime::answers::Answers;
 use crate::runtime::close_all::CloseAll;
 use crate::runtime::command::{OpenedTask, Report, ReportTo};
 use crate::runtime::fencing::{Fencing, TakenIds};
 use crate::runtime::meters::RestoreMeters;
-use crate::runtime::positions::{Positions, unanswered};
-use crate::runtime::restore_range::stores_to_restore;
+use crate::runtime::positions::{self, Positions, unanswered};
+use crate::runtime::restore_range::{self, logged_stores, stores_to_restore};
 use crate::runtime::worker::Next;
 use crate::runtime::worker::reading::reading_failed;
 use crate::state::{Backend, Restore, StateDirectory, StoreIndex};
 use crate::task::environment::TaskEnvironment;
-use crate::time::{Clock, Instant};
+use crate::time::{Clock, Instant, Timestamp};
 use crate::topology::TaskId;
 
 /// How long to wait before a call that the log could not answer is tried again.
@@ -135,19 +136,14 @@ impl Restorer {
         if self.close_all.is_asked(&self.setup.environment, now) {
             self.report(Report::CloseAsked);
         }
-        let is_due = |job: &Job| matches!(job, Job::Waiting { until, .. } if *until <= now);
         let due: Vec<TaskId> =
-            self.jobs.iter().filter(|(_, job)| is_due(job)).map(|(task, _)| *task).collect();
-        for task in &due {
-            self.step(*task, now, |restorer, task, job| restorer.begin(task, now, job));
-        }
+            self.jobs.iter().filter(|(_, job)| job.is_due(now)).map(|(task, _)| *task).collect();
+        self.begin_all(&due, now);
         let moved = self.poll(now);
         self.tell_progress(now);
         let finished: Vec<TaskId> =
             self.jobs.iter().filter(|(_, job)| job.is_restored()).map(|(task, _)| *task).collect();
-        for task in &finished {
-            self.step(*task, now, Self::finish);
-        }
+        self.finish_all(&finished, now);
         if moved || !due.is_empty() || !finished.is_empty() {
             return Next::Again;
         }
@@ -268,16 +264,49 @@ impl Restorer {
         }
     }
 
-    fn begin(&mut self, task: TaskId, now: Instant, job: &mut Option<Job>) -> Result<()> {
+    fn answers(&self) -> Answers {
+        Answers::new(&self.setup.environment, &self.setup.config.application_id)
+    }
+
+    fn begin_all(&mut self, due: &[TaskId], now: Instant) {
+        let mut answers = self.answers();
+        let mut due = due.to_vec();
+        if self.setup.config.is_exactly_once() {
+            answers.ask_committed_so_far(&due);
+            for task in &due {
+                self.step(*task, now, |restorer, task, _| {
+                    restorer.fencing.end_previous_owners(task, &due, now, &answers)
+                });
+            }
+            due.retain(|task| self.jobs.get(task).is_some_and(|job| job.is_due(now)));
+        }
+        // Not before all of their previous owners can commit no more.
+        answers.ask_committed(&due);
+        let environment = &self.setup.environment;
+        let wanted = due.iter().filter_map(|task| {
+            let committed = answers.known_committed(*task)?;
+            Some(restore_range::wanted(&logged_stores(environment, *task, &committed).ok()?))
+        });
+        answers.ask_offsets(wanted.collect());
+        for task in &due {
+            self.step(*task, now, |restorer, task, job| restorer.begin(task, now, &answers, job));
+        }
+    }
+
+    fn begin(
+        &mut self,
+        task: TaskId,
+        now: Instant,
+        answers: &Answers,
+        job: &mut Option<Job>,
+    ) -> Result<()> {
         let Some(Job::Waiting { backend, .. }) = job else { return Ok(()) };
-        let others = self.jobs.iter().filter(|(_, job)| job.is_waiting()).map(|(task, _)| *task);
-        self.fencing.end_previous_owners(task, others, now)?;
-        let committed = self.fencing.stable_offsets(task, now)?;
+        let committed = self.fencing.stable_offsets(task, now, answers)?;
         let backend = match self.trusted(task, backend.take())? {
             Some(backend) => backend,
             None => self.open(task)?,
         };
-        let restore = Box::new(self.start_restoring(task, backend, &committed)?);
+        let restore = Box::new(self.start_restoring(task, backend, &committed, answers)?);
         let meters = Box::new(self.meters(task)?);
         tracing::info!(%task, records = restore.progress().1, "task begins to restore");
         *job = Some(Job::Restoring { restore, meters, committed });
@@ -312,9 +341,11 @@ impl Restorer {
         task: TaskId,
         mut backend: Box<dyn Backend>,
         committed: &[Option<CommittedOffset>],
+        answers: &Answers,
     ) -> Result<Restore> {
         let environment = &self.setup.environment;
-        let stores = stores_to_restore(environment, task, committed, &mut *backend)?;
+        let logged = logged_stores(environment, task, committed)?;
+        let stores = stores_to_restore(environment, logged, answers, &mut *backend)?;
         for (partition, store) in &stores {
             if store.start < store.end {
                 self.routes.insert(*partition, (task, store.index));
@@ -369,18 +400,38 @@ impl Restorer {
         }
     }
 
-    fn finish(&mut self, task: TaskId, job: &mut Option<Job>) -> Result<()> {
+    fn finish_all(&mut self, restored: &[TaskId], now: Instant) {
+        let mut answers = self.answers();
+        answers.ask_committed(restored);
+        let (environment, at) = (&self.setup.environment, self.setup.clock.timestamp());
+        let wanted = restored.iter().filter_map(|task| {
+            let committed = answers.known_committed(*task)?;
+            positions::wanted(environment, *task, &committed, at).ok()
+        });
+        answers.ask_offsets(wanted.collect());
+        for task in restored {
+            self.step(*task, now, |restorer, task, job| restorer.finish(task, at, &answers, job));
+        }
+    }
+
+    fn finish(
+        &mut self,
+        task: TaskId,
+        now: Timestamp,
+        answers: &Answers,
+        job: &mut Option<Job>,
+    ) -> Result<()> {
         self.stop_reading(task);
         let Some(Job::Restoring { restore, meters, committed }) = job.take() else { return Ok(()) };
         let (restored, backend) = (restore.restored(), restore.finish()?);
-        let again = self.fencing.committed(task).and_then(|again| again.map_err(unanswered));
+        let again = answers.committed(task).and_then(|again| again.map_err(unanswered));
         let is_settled = again.as_ref().is_ok_and(|again| *again == committed);
         if !is_settled {
             *job = Some(Job::Waiting { backend: Some(backend), until: Instant::default() });
             return again.map(|_| ());
         }
-        let (environment, now) = (&*self.setup.environment, self.setup.clock.timestamp());
-        let inputs = Positions { environment, now }.inputs(task, &committed)?;
+        let environment = &*self.setup.environment;
+        let inputs = Positions { environment, answers, now }.inputs(task, &committed)?;
         meters.end(restored, self.setup.clock.instant());
         self.report(Report::Opened(Box::new(OpenedTask { id: task, backend, inputs })));
         Ok(())
@@ -402,8 +453,8 @@ impl Restorer {
 }
 
 impl Job {
-    fn is_waiting(&self) -> bool {
-        matches!(self, Self::Waiting { .. })
+    fn is_due(&self, now: Instant) -> bool {
+        matches!(self, Self::Waiting { until, .. } if *until <= now)
     }
 
     fn is_restored(&self) -> bool {
