@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! - What is known is asked for anew when a broker says that it is wrong, when a connection is
-//!   lost, and once in a while; never twice at a time, and not before a pause is over.
+//!   lost, and once in a while; never twice at a time, and not before a pause is over. A topic that
+//!   has not been asked for waits for no pause, unless the last question was not answered.
 //! - A topic is missing only after brokers have said so for a while: one that was just created is
 //!   not known to each of them yet.
 
@@ -57,6 +58,10 @@ pub(super) struct Cluster {
     coordinators: BTreeMap<Coordinated, Node>,
     is_stale: bool,
     is_asking: bool,
+    /// Whether a topic has been added since the last question.
+    is_new: bool,
+    /// Whether the last question was answered.
+    was_told: bool,
     not_before: Instant,
     told_at: Option<Instant>,
     age_max: Duration,
@@ -74,6 +79,8 @@ impl Cluster {
             coordinators: BTreeMap::new(),
             is_stale: true,
             is_asking: false,
+            is_new: false,
+            was_told: false,
             not_before: Instant::from_origin(Duration::ZERO),
             told_at: None,
             age_max,
@@ -96,6 +103,7 @@ impl Cluster {
         if !self.topics.contains_key(&partition.topic) {
             self.topics.insert(Arc::clone(&partition.topic), Topic::default());
             self.is_stale = true;
+            self.is_new = true;
         }
         let topic = self.topics.get_mut(&partition.topic).expect("it was entered above");
         if let Some(code) = topic.refused {
@@ -146,7 +154,12 @@ impl Cluster {
     /// Whether the cluster is to be asked about its topics now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let is_old = self.told_at.is_none_or(|told| now.since(told) >= self.age_max);
-        !self.is_asking && (self.is_stale || is_old) && now >= self.not_before
+        !self.is_asking && (self.is_stale || is_old) && now >= self.not_before()
+    }
+
+    /// Before that nothing is asked.
+    fn not_before(&self) -> Instant {
+        if self.is_new && self.was_told { Instant::default() } else { self.not_before }
     }
 
     /// When to look again, if nothing else happens before.
@@ -154,7 +167,7 @@ impl Cluster {
         if self.is_asking {
             return None;
         }
-        let is_waiting = self.is_stale.then_some(self.not_before);
+        let is_waiting = self.is_stale.then_some(self.not_before());
         is_waiting.or(self.told_at.map(|told| told + self.age_max))
     }
 
@@ -162,6 +175,7 @@ impl Cluster {
     pub(super) fn asking(&mut self) -> impl ExactSizeIterator<Item = &str> {
         self.is_asking = true;
         self.is_stale = false;
+        self.is_new = false;
         self.topics.keys().map(|name| &**name)
     }
 
@@ -169,12 +183,14 @@ impl Cluster {
     pub(super) fn not_told(&mut self, now: Instant) {
         self.is_asking = false;
         self.is_stale = true;
+        self.was_told = false;
         self.not_before = now + PAUSE;
     }
 
     /// Takes an answer.
     pub(super) fn told(&mut self, metadata: Metadata, now: Instant) {
         self.is_asking = false;
+        self.was_told = true;
         self.told_at = Some(now);
         self.not_before = now + PAUSE;
         if !metadata.brokers.is_empty() {
@@ -214,5 +230,37 @@ impl Topic {
                 self.leaders.clear();
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(millis: u64) -> Instant {
+        Instant::from_origin(Duration::from_millis(millis))
+    }
+
+    /// Each application waited for a tenth of a second before its first results left, since it had
+    /// asked for the topics that it reads just before.
+    #[test]
+    fn a_topic_that_comes_new_is_asked_for_at_once_and_again_after_a_pause() {
+        let second = Duration::from_secs(1);
+        let mut cluster = Cluster::new(60 * second, second);
+        let nothing = || Metadata { brokers: Vec::new(), topics: Vec::new() };
+        let topic = |name: &str| TopicPartition::new(name, 0);
+        cluster.led(&topic("in"), at(0));
+        assert!(cluster.is_due(at(0)));
+        assert_eq!(cluster.asking().count(), 1);
+        cluster.told(nothing(), at(1));
+        cluster.led(&topic("in"), at(1));
+        assert!(!cluster.is_due(at(1)), "a topic that is not there yet waits");
+        cluster.led(&topic("out"), at(2));
+        assert!(cluster.is_due(at(2)), "one that is new does not");
+        assert_eq!(cluster.asking().count(), 2);
+        cluster.not_told(at(3));
+        cluster.led(&topic("third"), at(3));
+        assert!(!cluster.is_due(at(3)), "whoever does not answer is left alone for a while");
+        assert!(cluster.is_due(at(103)));
     }
 }
