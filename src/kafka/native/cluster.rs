@@ -58,11 +58,10 @@ pub(super) struct Cluster {
     coordinators: BTreeMap<Coordinated, Node>,
     is_stale: bool,
     is_asking: bool,
-    /// Whether a topic has been added since the last question.
-    is_new: bool,
-    /// Whether the last question was answered.
-    was_told: bool,
+    /// Nothing is asked before, since a question was not answered.
     not_before: Instant,
+    /// What has been asked for is not asked for again before.
+    again_from: Instant,
     told_at: Option<Instant>,
     age_max: Duration,
     /// For how long brokers have to say that a topic is not there.
@@ -79,9 +78,8 @@ impl Cluster {
             coordinators: BTreeMap::new(),
             is_stale: true,
             is_asking: false,
-            is_new: false,
-            was_told: false,
             not_before: Instant::from_origin(Duration::ZERO),
+            again_from: Instant::from_origin(Duration::ZERO),
             told_at: None,
             age_max,
             patience,
@@ -103,7 +101,7 @@ impl Cluster {
         if !self.topics.contains_key(&partition.topic) {
             self.topics.insert(Arc::clone(&partition.topic), Topic::default());
             self.is_stale = true;
-            self.is_new = true;
+            self.again_from = Instant::default();
         }
         let topic = self.topics.get_mut(&partition.topic).expect("it was entered above");
         if let Some(code) = topic.refused {
@@ -154,12 +152,11 @@ impl Cluster {
     /// Whether the cluster is to be asked about its topics now.
     pub(super) fn is_due(&self, now: Instant) -> bool {
         let is_old = self.told_at.is_none_or(|told| now.since(told) >= self.age_max);
-        !self.is_asking && (self.is_stale || is_old) && now >= self.not_before()
+        !self.is_asking && (self.is_stale || is_old) && now >= self.next_from()
     }
 
-    /// Before that nothing is asked.
-    fn not_before(&self) -> Instant {
-        if self.is_new && self.was_told { Instant::default() } else { self.not_before }
+    fn next_from(&self) -> Instant {
+        self.not_before.max(self.again_from)
     }
 
     /// When to look again, if nothing else happens before.
@@ -167,7 +164,7 @@ impl Cluster {
         if self.is_asking {
             return None;
         }
-        let is_waiting = self.is_stale.then_some(self.not_before());
+        let is_waiting = self.is_stale.then_some(self.next_from());
         is_waiting.or(self.told_at.map(|told| told + self.age_max))
     }
 
@@ -175,7 +172,6 @@ impl Cluster {
     pub(super) fn asking(&mut self) -> impl ExactSizeIterator<Item = &str> {
         self.is_asking = true;
         self.is_stale = false;
-        self.is_new = false;
         self.topics.keys().map(|name| &**name)
     }
 
@@ -183,16 +179,14 @@ impl Cluster {
     pub(super) fn not_told(&mut self, now: Instant) {
         self.is_asking = false;
         self.is_stale = true;
-        self.was_told = false;
         self.not_before = now + PAUSE;
     }
 
     /// Takes an answer.
     pub(super) fn told(&mut self, metadata: Metadata, now: Instant) {
         self.is_asking = false;
-        self.was_told = true;
         self.told_at = Some(now);
-        self.not_before = now + PAUSE;
+        self.again_from = now + PAUSE;
         if !metadata.brokers.is_empty() {
             self.brokers = metadata.brokers.into_iter().collect();
         }
