@@ -143,6 +143,18 @@ impl Subject {
         reader.read.remove(&partition).unwrap_or_default()
     }
 
+    /// All that a read-committed reader sees of a partition once no transaction that has ended
+    /// hides any of it: the end is decided a little before a partition is told of it.
+    pub(crate) fn read_decided(&self, partition: PartitionId) -> Vec<Rec> {
+        let end = self.offset(partition, OffsetSpec::End);
+        let mut reader = self.plain();
+        reader.read_from(partition, self.offset(partition, OffsetSpec::Earliest));
+        reader.until("the reader is past what was written", |r| {
+            r.last_caught_up(partition).is_some_and(|position| position >= end)
+        });
+        reader.read.remove(&partition).unwrap_or_default()
+    }
+
     /// Joins the subject's group for these topics.
     pub(crate) fn member(&self, topics: &[&str]) -> Member {
         self.member_as(self.membership(topics))

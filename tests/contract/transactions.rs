@@ -139,7 +139,8 @@ pub(crate) fn transactions_follow_one_another(subject: &Subject) {
         writer.done(committed);
         writer.end(if number % 5 == 4 { End::Abort } else { End::Commit });
     }
-    let read: Vec<i64> = subject.read_all(partition).iter().map(|record| record.offset).collect();
+    let read: Vec<i64> =
+        subject.read_decided(partition).iter().map(|record| record.offset).collect();
     assert_eq!(read, (0..20).filter(|n| n % 5 != 4).map(|n| n * 2).collect::<Vec<i64>>());
     assert_eq!(subject.committed(partition), Some(at(partition, 18)));
 }
@@ -202,7 +203,7 @@ pub(crate) fn transactional_writer_writes_only_within_transactions(subject: &Sub
     writer.begin();
     writer.write(partition, &["b"]);
     writer.end(End::Commit);
-    assert_eq!(subject.read_all(partition).len(), 1);
+    assert_eq!(subject.read_decided(partition).len(), 1);
 }
 
 pub(crate) fn writer_without_an_epoch_cannot_write(subject: &Subject) {
@@ -218,5 +219,5 @@ pub(crate) fn writer_without_an_epoch_cannot_write(subject: &Subject) {
     writer.begin();
     writer.write(partition, &["b"]);
     writer.end(End::Commit);
-    assert_eq!(subject.read_all(partition).len(), 1);
+    assert_eq!(subject.read_decided(partition).len(), 1);
 }
