@@ -48,6 +48,9 @@ impl Answers {
     /// Asks what the group has committed for these tasks' inputs, as [`Self::committed`] tells it.
     pub(crate) fn ask_committed(&mut self, tasks: &[TaskId]) {
         let inputs = self.inputs_of_several(tasks);
+        if inputs.is_empty() {
+            return;
+        }
         let answer = self.environment.catalog.admin().committed(&self.group, &inputs);
         self.committed = inputs.into_iter().zip(answer.unwrap_or_default()).collect();
     }
@@ -55,6 +58,9 @@ impl Answers {
     /// Asks what is committed, as [`Self::committed_so_far`] tells it.
     pub(crate) fn ask_committed_so_far(&mut self, tasks: &[TaskId]) {
         let inputs = self.inputs_of_several(tasks);
+        if inputs.is_empty() {
+            return;
+        }
         let answer = self.environment.catalog.admin().committed_so_far(&self.group, &inputs);
         self.committed_so_far = inputs.into_iter().zip(answer.unwrap_or_default()).collect();
     }

@@ -269,6 +269,9 @@ impl Restorer {
     }
 
     fn begin_all(&mut self, due: &[TaskId], now: Instant) {
+        if due.is_empty() {
+            return;
+        }
         let mut answers = self.answers();
         let mut due = due.to_vec();
         if self.setup.config.is_exactly_once() {
@@ -401,6 +404,9 @@ impl Restorer {
     }
 
     fn finish_all(&mut self, restored: &[TaskId], now: Instant) {
+        if restored.is_empty() {
+            return;
+        }
         let mut answers = self.answers();
         answers.ask_committed(restored);
         let (environment, at) = (&self.setup.environment, self.setup.clock.timestamp());
