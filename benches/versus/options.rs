@@ -158,11 +158,12 @@ impl Options {
         self.rounds.unwrap_or(usual)
     }
 
-    /// A smoke run is over before a commit a second would be of use.
+    /// Of every topic of a workload.
     pub(crate) fn partitions(&self, workload: &Workload) -> i32 {
         workload.partitions.unwrap_or(self.partitions)
     }
 
+    /// A smoke run is over before a commit a second would be of use.
     pub(crate) fn commit_ms(&self, workload: &Workload) -> u64 {
         if self.is_smoke { workload.commit_ms.min(100) } else { workload.commit_ms }
     }

@@ -4,6 +4,7 @@
 //! above 1, millstream is ahead. It is the median over the rounds of the ratio within a round; the
 //! interval beside it holds that median with 95 %. An interval that holds 1 claims nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
@@ -103,11 +104,9 @@ fn line(
 fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
     let mut text = String::from("# millstream beside Kafka Streams 4.3.1\n\n");
     warnings(&mut text, options, host, compared);
-    let mut partitions: Vec<String> =
-        compared.iter().map(|one| options.partitions(one.workload).to_string()).collect();
-    partitions.sort();
-    partitions.dedup();
-    let partitions = partitions.join(" or ");
+    let partitions: BTreeSet<i32> =
+        compared.iter().map(|one| options.partitions(one.workload)).collect();
+    let partitions = partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(" or ");
     let profile = if options.is_smoke { "smoke" } else { "full" };
     let facts = [
         ("machine", format!("{}, {} cores, Linux {}", host.model, host.cores, host.kernel)),
@@ -219,27 +218,9 @@ fn shown(figure: f64) -> String {
 
 /// What transactions leave of the throughput, beside the same work in the same run without them.
 fn exactly_once(options: &Options, compared: &[Compared]) -> String {
-    let mut rows = String::new();
-    for one in compared {
-        for other in compared.iter().filter(|it| one.workload.is_exactly_once_of(it.workload)) {
-            for (side, samples) in &one.sides {
-                let like = other.sides.iter().find(|(like, _)| like == side);
-                let Some((_, others)) = like else { continue };
-                let (with, without) = (throughput(samples), throughput(others));
-                let commit = options.commit_ms(other.workload);
-                let _ = writeln!(
-                    rows,
-                    "| {} | {}, {commit} ms | {} | {} | {} | {} |",
-                    one.workload.name,
-                    other.workload.name,
-                    side.name,
-                    shown(with),
-                    shown(without),
-                    shown(with / without)
-                );
-            }
-        }
-    }
+    let pairs = compared.iter().flat_map(|one| compared.iter().map(move |other| (one, other)));
+    let pairs = pairs.filter(|(one, other)| one.workload.is_exactly_once_of(other.workload));
+    let rows: String = pairs.map(|(one, other)| shares(options, one, other)).collect();
     if rows.is_empty() {
         return rows;
     }
@@ -247,6 +228,28 @@ fn exactly_once(options: &Options, compared: &[Compared]) -> String {
                 | exactly once | at least once | side | with | without | share |\n\
                 |---|---|---|---:|---:|---:|\n";
     head.to_owned() + &rows
+}
+
+/// A row for each side that has run both.
+fn shares(options: &Options, one: &Compared, other: &Compared) -> String {
+    let mut rows = String::new();
+    for (side, samples) in &one.sides {
+        let like = other.sides.iter().find(|(like, _)| like == side);
+        let Some((_, others)) = like else { continue };
+        let (with, without) = (throughput(samples), throughput(others));
+        let _ = writeln!(
+            rows,
+            "| {} | {}, {} ms | {} | {} | {} | {} |",
+            one.workload.name,
+            other.workload.name,
+            options.commit_ms(other.workload),
+            side.name,
+            shown(with),
+            shown(without),
+            shown(with / without)
+        );
+    }
+    rows
 }
 
 fn throughput(samples: &[Sample]) -> f64 {

@@ -15,7 +15,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 
 use crate::error::Result;
-use crate::log::{CommittedOffset, LogError, OffsetSpec, PartitionId, TopicPartition};
+use crate::log::{Admin, CommittedOffset, LogError, OffsetSpec, PartitionId, TopicPartition};
 use crate::task::environment::TaskEnvironment;
 use crate::topology::TaskId;
 
@@ -28,17 +28,15 @@ pub(crate) type Committed = Result<Vec<Option<CommittedOffset>>, LogError>;
 /// Answers for some tasks.
 pub(crate) struct Answers {
     environment: Arc<TaskEnvironment>,
-    group: String,
     committed: HashMap<PartitionId, Option<CommittedOffset>>,
     committed_so_far: HashMap<PartitionId, Option<CommittedOffset>>,
     offsets: HashMap<Wanted, i64>,
 }
 
 impl Answers {
-    pub(crate) fn new(environment: &Arc<TaskEnvironment>, group: &str) -> Self {
+    pub(crate) fn new(environment: &Arc<TaskEnvironment>) -> Self {
         Self {
             environment: Arc::clone(environment),
-            group: group.to_owned(),
             committed: HashMap::new(),
             committed_so_far: HashMap::new(),
             offsets: HashMap::new(),
@@ -47,22 +45,13 @@ impl Answers {
 
     /// Asks what the group has committed for these tasks' inputs, as [`Self::committed`] tells it.
     pub(crate) fn ask_committed(&mut self, tasks: &[TaskId]) {
-        let inputs = self.inputs_of_several(tasks);
-        if inputs.is_empty() {
-            return;
-        }
-        let answer = self.environment.catalog.admin().committed(&self.group, &inputs);
-        self.committed = inputs.into_iter().zip(answer.unwrap_or_default()).collect();
+        self.committed = self.of_several(tasks, |admin, group, of| admin.committed(group, of));
     }
 
     /// Asks what is committed, as [`Self::committed_so_far`] tells it.
     pub(crate) fn ask_committed_so_far(&mut self, tasks: &[TaskId]) {
-        let inputs = self.inputs_of_several(tasks);
-        if inputs.is_empty() {
-            return;
-        }
-        let answer = self.environment.catalog.admin().committed_so_far(&self.group, &inputs);
-        self.committed_so_far = inputs.into_iter().zip(answer.unwrap_or_default()).collect();
+        self.committed_so_far =
+            self.of_several(tasks, |admin, group, of| admin.committed_so_far(group, of));
     }
 
     /// Asks for offsets, of each task those that it will want.
@@ -88,7 +77,7 @@ impl Answers {
         let inputs = self.inputs(task)?;
         let admin = self.environment.catalog.admin();
         Ok(found(&self.committed, &inputs)
-            .map_or_else(|| admin.committed(&self.group, &inputs), Ok))
+            .map_or_else(|| admin.committed(self.environment.application_id(), &inputs), Ok))
     }
 
     /// The same, not counting transactions that are open.
@@ -96,7 +85,7 @@ impl Answers {
         let inputs = self.inputs(task)?;
         let admin = self.environment.catalog.admin();
         Ok(found(&self.committed_so_far, &inputs)
-            .map_or_else(|| admin.committed_so_far(&self.group, &inputs), Ok))
+            .map_or_else(|| admin.committed_so_far(self.environment.application_id(), &inputs), Ok))
     }
 
     /// Offsets of partitions, in this order.
@@ -112,16 +101,23 @@ impl Answers {
         Ok(inputs.iter().map(id).collect())
     }
 
-    /// The inputs of these tasks; none of a task that is alone, since it asks for itself.
-    fn inputs_of_several(&self, tasks: &[TaskId]) -> Vec<PartitionId> {
+    /// What is committed for the inputs of these tasks; nothing of a task that is alone, since it
+    /// asks for itself.
+    fn of_several(
+        &self,
+        tasks: &[TaskId],
+        ask: impl FnOnce(&dyn Admin, &str, &[PartitionId]) -> Committed,
+    ) -> HashMap<PartitionId, Option<CommittedOffset>> {
         if tasks.len() < 2 {
-            return Vec::new();
+            return HashMap::new();
         }
         let inputs = tasks.iter().filter_map(|task| self.inputs(*task).ok());
         let mut inputs: Vec<PartitionId> = inputs.flatten().collect();
         inputs.sort_unstable();
         inputs.dedup();
-        inputs
+        let answer =
+            ask(&**self.environment.catalog.admin(), self.environment.application_id(), &inputs);
+        inputs.into_iter().zip(answer.unwrap_or_default()).collect()
     }
 }
 

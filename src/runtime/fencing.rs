@@ -133,7 +133,7 @@ impl Fencing {
     /// Fences one of those who stand beside the offsets of any task.
     fn fence_someone(&mut self, task: TaskId) -> Result<()> {
         let (tasks, mut writers) = (self.environment.tasks()?, BTreeSet::new());
-        let mut answers = Answers::new(&self.environment, &self.config.application_id);
+        let mut answers = Answers::new(&self.environment);
         answers.ask_committed_so_far(&tasks);
         for other in tasks {
             writers.extend(claimed_by(other, &answers)?);

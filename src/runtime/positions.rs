@@ -47,11 +47,16 @@ pub(crate) fn wanted(
     let of_input = |((_, partition, reset), known): ((_, TopicPartition, _), &Option<_>)| {
         let id = ids.id(&partition);
         match known {
-            Some(_) => vec![(id, OffsetSpec::Earliest), (id, OffsetSpec::End)],
+            Some(_) => limits(id).to_vec(),
             None => place_of(reset, now).map(|place| (id, place)).into_iter().collect(),
         }
     };
     Ok(environment.inputs(task)?.into_iter().zip(committed).flat_map(of_input).collect())
+}
+
+/// The offsets between which a partition holds records.
+fn limits(id: PartitionId) -> [Wanted; 2] {
+    [OffsetSpec::Earliest, OffsetSpec::End].map(|spec| (id, spec))
 }
 
 /// Where a reset leads; nowhere if it is `None`.
@@ -91,8 +96,6 @@ impl Positions<'_> {
     }
 
     fn ranges<'a>(&self, known: impl Iterator<Item = &'a CommittedOffset>) -> Result<Vec<Range>> {
-        let limits =
-            |id: PartitionId| [OffsetSpec::Earliest, OffsetSpec::End].map(|spec| (id, spec));
         let wanted: Vec<_> = known.flat_map(|known| limits(known.partition)).collect();
         let offsets = self.answers.offsets(&wanted).map_err(unanswered)?;
         let range = |limits: &[i64]| Range { earliest: limits[0], end: limits[1] };

@@ -1,6 +1,7 @@
 //! How does a task get its state back? The restorer opens tasks, off the workers' threads.
 //!
-//! For each task, in this order:
+//! For each task, in this order, where tasks that are as far ask the log together (see
+//! [`answers`](crate::runtime::answers)):
 //!
 //! 1. End what previous owners may have left open (see [`fencing`](crate::runtime::fencing)), then
 //!    read the committed offsets, once no transaction is open on them any more. So a task never
@@ -265,13 +266,10 @@ impl Restorer {
     }
 
     fn answers(&self) -> Answers {
-        Answers::new(&self.setup.environment, &self.setup.config.application_id)
+        Answers::new(&self.setup.environment)
     }
 
     fn begin_all(&mut self, due: &[TaskId], now: Instant) {
-        if due.is_empty() {
-            return;
-        }
         let mut answers = self.answers();
         let mut due = due.to_vec();
         if self.setup.config.is_exactly_once() {
@@ -404,9 +402,6 @@ impl Restorer {
     }
 
     fn finish_all(&mut self, restored: &[TaskId], now: Instant) {
-        if restored.is_empty() {
-            return;
-        }
         let mut answers = self.answers();
         answers.ask_committed(restored);
         let (environment, at) = (&self.setup.environment, self.setup.clock.timestamp());

@@ -137,19 +137,20 @@ impl Subject {
 
     /// All that a read-committed reader sees of a partition now.
     pub(crate) fn read_all(&self, partition: PartitionId) -> Vec<Rec> {
-        let mut reader = self.plain();
-        reader.read_from(partition, self.offset(partition, OffsetSpec::Earliest));
-        reader.until("the reader is caught up", |r| r.last_caught_up(partition).is_some());
-        reader.read.remove(&partition).unwrap_or_default()
+        self.read_up_to(partition, 0)
     }
 
     /// All that a read-committed reader sees of a partition once no transaction that has ended
     /// hides any of it: the end is decided a little before a partition is told of it.
     pub(crate) fn read_decided(&self, partition: PartitionId) -> Vec<Rec> {
-        let end = self.offset(partition, OffsetSpec::End);
+        self.read_up_to(partition, self.offset(partition, OffsetSpec::End))
+    }
+
+    /// Reads until the reader is caught up, not before this offset.
+    fn read_up_to(&self, partition: PartitionId, end: i64) -> Vec<Rec> {
         let mut reader = self.plain();
         reader.read_from(partition, self.offset(partition, OffsetSpec::Earliest));
-        reader.until("the reader is past what was written", |r| {
+        reader.until("the reader is caught up", |r| {
             r.last_caught_up(partition).is_some_and(|position| position >= end)
         });
         reader.read.remove(&partition).unwrap_or_default()
