@@ -15,6 +15,8 @@ use crate::statistics::{Random, mix};
 /// The first day of 2024.
 const BEGINNING_MS: i64 = 1_704_067_200_000;
 const VALUE_BYTES: usize = 100;
+/// A prime, which no number of keys is a multiple of: so many steps meet each of them once.
+const STRIDE: u64 = 7_368_787;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Keys {
@@ -24,6 +26,8 @@ pub(crate) enum Keys {
     Zipf(u64, f64),
     /// Each once, one after the other.
     Each(u64),
+    /// Each once, far from the one before it, and half of them once more.
+    Scattered(u64),
     /// One of its own for each record.
     New,
 }
@@ -61,7 +65,11 @@ impl Input {
 
     /// How many records it has where the workload has so many.
     pub(crate) fn count(&self, records: u64) -> u64 {
-        if let Keys::Each(keys) = self.keys { keys } else { records }
+        match self.keys {
+            Keys::Each(keys) => keys,
+            Keys::Scattered(keys) => keys + keys / 2,
+            _ => records,
+        }
     }
 
     /// Writes the records.
@@ -136,6 +144,7 @@ impl Lines {
         let key = match self.input.keys {
             Keys::Uniform(keys) => self.random.below(keys),
             Keys::Each(_) | Keys::New => number,
+            Keys::Scattered(keys) => number * STRIDE % keys,
             Keys::Zipf(..) => {
                 let share = self.random.share();
                 self.shares.partition_point(|&end| end < share) as u64

@@ -23,6 +23,18 @@ pub(crate) const THROUGHPUT: [(&str, &str); 8] = [
     ("replication.factor", "1"),
 ];
 
+/// What fits into a cap of 256 MiB: batches and fetches as large as a heap of 96 MiB lets them be.
+pub(crate) const CAPPED: [(&str, &str); 8] = [
+    ("producer.linger.ms", "100"),
+    ("producer.batch.size", "65536"),
+    ("producer.buffer.memory", "16777216"),
+    ("consumer.max.poll.records", "1000"),
+    ("consumer.max.partition.fetch.bytes", "524288"),
+    ("consumer.fetch.max.bytes", "4194304"),
+    ("buffered.records.per.partition", "1000"),
+    ("replication.factor", "1"),
+];
+
 /// Where latency counts, nothing waits for company.
 pub(crate) const LATENCY: [(&str, &str); 2] =
     [("producer.linger.ms", "0"), ("replication.factor", "1")];
@@ -50,15 +62,19 @@ pub(crate) fn compile(out: &Path) -> String {
     class_path
 }
 
-/// What the twin's JVM is given.
-pub(crate) fn flags(options: &Options) -> Vec<String> {
-    let heap = options.heap_mb;
+/// What the twin's JVM is given. Under a cap it needs some 90 MiB beside its heap and the stores.
+pub(crate) fn flags(options: &Options, cap_mb: Option<u64>) -> Vec<String> {
+    let heap = cap_mb.map_or(options.heap_mb, |mb| mb * 3 / 8);
     vec![format!("-Xms{heap}m"), format!("-Xmx{heap}m"), "-XX:+UseParallelGC".to_owned()]
 }
 
 /// Settings of Kafka Streams for a workload on a side.
 pub(crate) fn settings(options: &Options, workload: &Workload, side: Side) -> Vec<String> {
-    let tuned: &[(&str, &str)] = if workload.pace.is_paced() { &LATENCY } else { &THROUGHPUT };
+    let tuned: &[(&str, &str)] = match workload.cap_mb {
+        Some(_) => &CAPPED,
+        None if workload.pace.is_paced() => &LATENCY,
+        None => &THROUGHPUT,
+    };
     let mut settings: Vec<String> =
         tuned.iter().map(|(name, value)| format!("{name}={value}")).collect();
     if side.store == "memory" {

@@ -18,6 +18,7 @@
 #![expect(clippy::disallowed_methods, reason = "processes are waited for in real time")]
 
 mod broker;
+mod cap;
 mod chart;
 mod host;
 mod input;
@@ -74,6 +75,7 @@ pub(crate) struct Compared {
 fn compare(options: &Options) -> ExitCode {
     let directory = tempdir();
     options.check_space(&directory);
+    options.check_caps();
     let host = Host::observe();
     let class_path = jvm::compile(&options.out);
     let broker = Broker::start(&directory, options.layout);

@@ -20,6 +20,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use crate::broker::Broker;
+use crate::cap::Cap;
 use crate::host;
 use crate::input::Input;
 use crate::jvm;
@@ -34,6 +35,9 @@ use crate::workloads::{Pace, Workload};
 
 /// What caches and write buffers of stores may take, on both sides.
 pub(crate) const MEMORY_BYTES: u64 = 256 << 20;
+/// The same under a cap: of ours its own default, of theirs what the JVM leaves them.
+pub(crate) const OURS_OF_CAP: u64 = 4;
+pub(crate) const THEIRS_OF_CAP: u64 = 8;
 /// How often progress is looked at, and how often before there is any.
 const LOOK: Duration = Duration::from_millis(20);
 pub(crate) const FIRST_LOOK: Duration = Duration::from_millis(5);
@@ -119,6 +123,8 @@ pub(crate) struct Mark {
 /// A twin's process, killed when dropped.
 pub(crate) struct Running {
     child: Child,
+    /// Outlives the child.
+    _cap: Option<Cap>,
     pub(crate) begun: Instant,
     log: PathBuf,
     broker: u32,
@@ -263,12 +269,17 @@ impl Bench<'_> {
         let errors = output.try_clone().expect("an open file can be shared");
         let mut command = if side.is_ours() { self.ours(workload) } else { self.theirs(workload) };
         command.args(self.settings(workload, side, application).words());
+        let cap =
+            workload.cap_mb.map(|mb| Cap::new(mb).expect("it was tried before the first run"));
+        if let Some(cap) = &cap {
+            command = cap.around(&command);
+        }
         let begun = Instant::now();
         let child = command.stdin(Stdio::piped()).stdout(output).stderr(errors).spawn();
         let child = child.expect("the program of a side starts");
         // The broker's guard ends it if this process dies.
         fs::write(log.with_extension("pid"), child.id().to_string()).expect("a writable directory");
-        Running { child, begun, log, broker: self.broker.pid() }
+        Running { child, _cap: cap, begun, log, broker: self.broker.pid() }
     }
 
     fn ours(&self, workload: &Workload) -> Command {
@@ -280,7 +291,7 @@ impl Bench<'_> {
 
     fn theirs(&self, workload: &Workload) -> Command {
         let mut command = self.options.layout.command(1, "java");
-        command.args(jvm::flags(self.options)).args(["-cp", &self.class_path]);
+        command.args(jvm::flags(self.options, workload.cap_mb)).args(["-cp", &self.class_path]);
         command.arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=error");
         command.arg("Twin").arg(workload.java);
         command
@@ -300,7 +311,7 @@ impl Bench<'_> {
         settings.set("commit-ms", self.options.commit_ms(workload));
         settings.set("threads", self.options.threads());
         settings.set("store", side.store);
-        settings.set("memory-bytes", MEMORY_BYTES);
+        settings.set("memory-bytes", store_bytes(workload, side));
         settings.set("cache-bytes", workload.cache_bytes);
         workload.settings.iter().for_each(|(name, value)| settings.set(*name, value));
         let client = if side.is_ours() {
@@ -353,6 +364,12 @@ impl Bench<'_> {
         figures.insert("idle memory", host::memory_mb(running.child.id(), "VmRSS"));
         figures.insert("idle cpu", 100.0 * (ended.twin - begun.twin) / seconds);
     }
+}
+
+/// What a side's caches and write buffers may take.
+fn store_bytes(workload: &Workload, side: Side) -> u64 {
+    let share = if side.is_ours() { OURS_OF_CAP } else { THEIRS_OF_CAP };
+    workload.cap_mb.map_or(MEMORY_BYTES, |mb| (mb << 20) / share)
 }
 
 /// How far a run that drains its input has come.

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cap::Cap;
 use crate::side::{self, Side};
 use crate::workloads::{self, Pace, Workload};
 
@@ -140,7 +141,9 @@ impl Options {
     }
 
     pub(crate) fn sides_of(&self, workload: &Workload) -> Vec<Side> {
-        if self.sides.is_empty() { side::usual(workload.is_stateful) } else { self.sides.clone() }
+        let fits_in_memory = workload.cap_mb.is_none();
+        let usual = || side::usual(workload.is_stateful && fits_in_memory);
+        if self.sides.is_empty() { usual() } else { self.sides.clone() }
     }
 
     /// Records of a workload's largest input.
@@ -179,13 +182,22 @@ impl Options {
         self.threads.unwrap_or_else(usual)
     }
 
+    /// Refuses to begin what would only fail after hours.
+    pub(crate) fn check_caps(&self) {
+        for mb in self.chosen().iter().filter_map(|workload| workload.cap_mb) {
+            if let Err(problem) = Cap::new(mb) {
+                panic!("{problem}");
+            }
+        }
+    }
+
     /// Refuses to begin what would fill the disk.
     pub(crate) fn check_space(&self, directory: &Path) {
         const SPARE: u64 = 2 << 30;
         // Per record of input 150 bytes; output and changelogs of one run are no larger.
         let inputs = workloads::inputs(&self.chosen());
-        let records: u64 = inputs.iter().map(|(_, workload)| self.records(workload)).sum();
-        let largest = self.chosen().iter().map(|one| self.records(one)).max().unwrap_or_default();
+        let counts = inputs.iter().map(|(input, workload)| input.count(self.records(workload)));
+        let (records, largest) = counts.fold((0, 0), |(sum, most), n| (sum + n, n.max(most)));
         let needed = 150 * (records + 4 * largest) + SPARE;
         let free = crate::host::free_bytes(directory);
         let place = directory.display();

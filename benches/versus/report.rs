@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use crate::chart;
 use crate::host::{self, Host};
 use crate::jvm;
-use crate::measure::{MEASURES, MEMORY_BYTES, Measure, Sample};
+use crate::measure::{MEASURES, MEMORY_BYTES, Measure, OURS_OF_CAP, Sample, THEIRS_OF_CAP};
 use crate::options::Options;
 use crate::side::Side;
 use crate::statistics::{interval, median};
@@ -108,7 +108,7 @@ fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
         compared.iter().map(|one| options.partitions(one.workload)).collect();
     let partitions = partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(" or ");
     let profile = if options.is_smoke { "smoke" } else { "full" };
-    let facts = [
+    let mut facts = vec![
         ("machine", format!("{}, {} cores, Linux {}", host.model, host.cores, host.kernel)),
         ("load", format!("{} before, {} after", host.load, host::load())),
         ("run", format!("profile {profile}, layout {:?}, seed {}", options.layout, options.seed)),
@@ -118,6 +118,8 @@ fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
         ("millstream", ours(options)),
         ("Kafka Streams", theirs(options)),
     ];
+    let cap = compared.iter().find_map(|one| one.workload.cap_mb);
+    facts.extend(cap.map(|mb| ("under a cap", capped(options, mb))));
     for (name, fact) in facts {
         let _ = writeln!(text, "- {name}: {fact}");
     }
@@ -144,19 +146,30 @@ fn ours(options: &Options) -> String {
 }
 
 fn theirs(options: &Options) -> String {
-    let show = |pairs: &[(&str, &str)]| {
-        let words: Vec<String> =
-            pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
-        words.join(", ")
-    };
     let extra = options.theirs.join(", ");
     format!(
         "{}; {}; where latency counts: {}; RocksDB with one shared block cache, bloom filters and \
          larger write buffers{}{extra}",
-        jvm::flags(options).join(" "),
-        show(&jvm::THROUGHPUT),
-        show(&jvm::LATENCY),
+        jvm::flags(options, None).join(" "),
+        properties(&jvm::THROUGHPUT),
+        properties(&jvm::LATENCY),
         if extra.is_empty() { "" } else { "; " },
+    )
+}
+
+fn properties(pairs: &[(&str, &str)]) -> String {
+    let words: Vec<String> = pairs.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    words.join(", ")
+}
+
+/// What is different for a workload whose memory is limited.
+fn capped(options: &Options, mb: u64) -> String {
+    format!(
+        "{mb} MiB for the process and its file pages; millstream's default share of them for \
+         stores, 1 of {OURS_OF_CAP} parts; Kafka Streams with {}, 1 of {THEIRS_OF_CAP} for its \
+         stores, {}",
+        jvm::flags(options, Some(mb)).join(" "),
+        properties(&jvm::CAPPED),
     )
 }
 

@@ -96,68 +96,62 @@ const AT_LEAST_ONCE: Setup = Setup { guarantee: Guarantee::AtLeastOnce, ..EXACTL
 const CONSUMER_PROTOCOL: Setup = Setup { protocol: GroupProtocol::Consumer, ..EXACTLY_ONCE };
 
 #[test]
-fn an_application_moves_and_comes_back_exactly_once() {
-    moves_and_comes_back(EXACTLY_ONCE, "eos");
+fn an_application_moves_here_and_back_exactly_once() {
+    moves("eos-there", EXACTLY_ONCE, [J, O, J]);
 }
 
 #[test]
-fn an_application_moves_and_comes_back_at_least_once() {
-    moves_and_comes_back(AT_LEAST_ONCE, "alo");
+fn an_application_moves_to_kafka_streams_and_back_exactly_once() {
+    moves("eos-back", EXACTLY_ONCE, [O, J, O]);
 }
 
+/// Both moves, under the other guarantee.
 #[test]
-fn an_application_moves_and_comes_back_by_the_consumer_protocol() {
-    moves_and_comes_back(CONSUMER_PROTOCOL, "consumer");
+fn an_application_moves_to_kafka_streams_and_back_at_least_once() {
+    moves("alo-back", AT_LEAST_ONCE, [O, J, O]);
+}
+
+/// Both changes of the protocol that a group goes by: to the classic one, and from it.
+#[test]
+fn an_application_moves_to_kafka_streams_and_back_by_the_consumer_protocol() {
+    moves("consumer-back", CONSUMER_PROTOCOL, [O, J, O]);
 }
 
 #[test]
 fn an_application_moves_after_kafka_streams_was_killed() {
-    let alone = Alone::under(EXACTLY_ONCE.guarantee);
     let run = Run::new("killed-there", EXACTLY_ONCE);
-    run.after_a_killed_jvm(&alone.parts);
-    run.outcome().check_equals(&alone.outcome);
+    run.after_a_killed_jvm();
+    run.outcome().check_equals(alone(EXACTLY_ONCE.guarantee));
 }
 
 #[test]
 fn what_is_written_to_repartition_topics_is_what_kafka_streams_writes() {
-    let alone = Alone::under(EXACTLY_ONCE.guarantee);
     let ours = Run::new("eos-ours", EXACTLY_ONCE);
-    ours.at_once_and_unpurged(&alone.parts);
-    ours.outcome().check_repartitions_equal(&alone.outcome);
+    ours.at_once_and_unpurged();
+    ours.outcome().check_repartitions_equal(alone(EXACTLY_ONCE.guarantee));
 }
 
-fn moves_and_comes_back(setup: Setup, prefix: &str) {
-    let alone = Alone::under(setup.guarantee);
-    for (name, sides) in [("there", [J, O, J]), ("back", [O, J, O])] {
-        let run = Run::new(&format!("{prefix}-{name}"), setup);
-        run.all(&alone.parts, sides);
-        run.outcome().check_equals(&alone.outcome);
-    }
+fn moves(app: &str, setup: Setup, sides: [Side; PARTS]) {
+    let run = Run::new(app, setup);
+    run.all(sides);
+    run.outcome().check_equals(alone(setup.guarantee));
 }
 
 /// What Kafka Streams alone makes of the input in one run, for all tests to compare with.
-struct Alone {
-    parts: Parts,
-    outcome: Outcome,
-}
-
-impl Alone {
-    fn under(guarantee: Guarantee) -> &'static Self {
-        static EXACTLY_ONCE: OnceLock<Alone> = OnceLock::new();
-        static AT_LEAST_ONCE: OnceLock<Alone> = OnceLock::new();
-        let (shared, app) = match guarantee {
-            Guarantee::ExactlyOnce => (&EXACTLY_ONCE, "eos-jvm"),
-            Guarantee::AtLeastOnce => (&AT_LEAST_ONCE, "alo-jvm"),
-        };
-        shared.get_or_init(|| {
-            let parts = Parts::new();
-            let run = Run::new(app, Setup { guarantee, ..self::EXACTLY_ONCE });
-            run.at_once(&parts);
-            let outcome = run.outcome();
-            outcome.check_is_whole();
-            Self { parts, outcome }
-        })
-    }
+fn alone(guarantee: Guarantee) -> &'static Outcome {
+    static EXACTLY: OnceLock<Outcome> = OnceLock::new();
+    static AT_LEAST: OnceLock<Outcome> = OnceLock::new();
+    let (shared, app) = match guarantee {
+        Guarantee::ExactlyOnce => (&EXACTLY, "eos-jvm"),
+        Guarantee::AtLeastOnce => (&AT_LEAST, "alo-jvm"),
+    };
+    shared.get_or_init(|| {
+        let run = Run::new(app, Setup { guarantee, ..EXACTLY_ONCE });
+        run.at_once();
+        let outcome = run.outcome();
+        outcome.check_is_whole();
+        outcome
+    })
 }
 
 /// One application on the shared broker.
@@ -182,28 +176,32 @@ impl Run {
     }
 
     /// Runs all of the input on Kafka Streams.
-    fn at_once(&self, parts: &Parts) {
-        (0..PARTS).for_each(|part| parts.write(&self.broker.bootstrap(), &self.app, part));
+    fn at_once(&self) {
+        (0..PARTS).for_each(|part| self.feed(part));
         self.on_jvm(false);
     }
 
     /// Runs all of the input here, and keeps what goes through repartition topics, so that it can
     /// be read at the end: nothing is purged of a topic that is only compacted.
-    fn at_once_and_unpurged(&self, parts: &Parts) {
+    fn at_once_and_unpurged(&self) {
         let brokers = self.broker.bootstrap();
         let twin = Twin::start(&brokers, &self.app, self.setup, &self.directory.join("ours"));
         for topic in REPARTITIONS {
             self.topics.only_compact(&format!("{}-{topic}", self.app));
         }
-        (0..PARTS).for_each(|part| parts.write(&brokers, &self.app, part));
+        (0..PARTS).for_each(|part| self.feed(part));
         self.wait_until_all_is_read(|| twin.failure());
         twin.stop();
     }
 
+    fn feed(&self, part: usize) {
+        Parts::shared().write(&self.broker.bootstrap(), &self.app, part);
+    }
+
     /// Runs the parts of the input, one after the other, each on its side.
-    fn all(&self, parts: &Parts, sides: [Side; PARTS]) {
+    fn all(&self, sides: [Side; PARTS]) {
         for (part, side) in sides.into_iter().enumerate() {
-            parts.write(&self.broker.bootstrap(), &self.app, part);
+            self.feed(part);
             println!("{}: part {part} on {side:?}", self.app);
             match side {
                 J => self.on_jvm(sides.get(part + 1) == Some(&O)),
@@ -213,8 +211,8 @@ impl Run {
     }
 
     /// Kills Kafka Streams as soon as it has committed something, and goes on here.
-    fn after_a_killed_jvm(&self, parts: &Parts) {
-        (0..PARTS).for_each(|part| parts.write(&self.broker.bootstrap(), &self.app, part));
+    fn after_a_killed_jvm(&self) {
+        (0..PARTS).for_each(|part| self.feed(part));
         let jvm = self.start_jvm(false);
         self.wait_until("nothing is committed", || self.committed_of_input() > 0);
         drop(jvm);

@@ -14,6 +14,8 @@ const MANY: Input = Input { topic: "uniform-100k", ..Input::PLAIN };
 const FEW_ZIPF: Input = Input { topic: "zipf-5k", keys: Keys::Zipf(5_000, 1.1), ..Input::PLAIN };
 const MANY_ZIPF: Input =
     Input { topic: "zipf-100k", keys: Keys::Zipf(100_000, 1.1), ..Input::PLAIN };
+const SCATTERED: Input =
+    Input { topic: "scattered-20m", keys: Keys::Scattered(20_000_000), ..Input::PLAIN };
 
 const COUNT: Workload = Workload {
     group: "W2",
@@ -54,6 +56,14 @@ const CACHED_MANY: Workload = Workload {
     question: "and if a key's count leaves once per commit, over 100,000 keys?",
     inputs: &[MANY],
     ..CACHED
+};
+const CAPPED: Workload = Workload {
+    group: "W3",
+    name: "count-20m-capped",
+    question: "what does a count cost over 20,000,000 keys, in 256 MiB of memory?",
+    inputs: &[SCATTERED],
+    cap_mb: Some(256),
+    ..COUNT
 };
 const COUNT_OFTEN: Workload = Workload {
     group: "W10",
@@ -102,6 +112,7 @@ pub(super) const ALL: &[Workload] = &[
     COUNT_MANY_ZIPF,
     CACHED,
     CACHED_MANY,
+    CAPPED,
     COUNT_OFTEN,
     COUNT_MANY_OFTEN,
     EXACTLY_ONCE,

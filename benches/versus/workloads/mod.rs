@@ -43,6 +43,8 @@ pub(crate) struct Workload {
     pub(crate) records_divided_by: u64,
     /// Of every topic, instead of as many as the options say.
     pub(crate) partitions: Option<i32>,
+    /// What the twin's process may take, in MiB, its share of the page cache included.
+    pub(crate) cap_mb: Option<u64>,
 }
 
 /// When records come.
@@ -90,6 +92,7 @@ impl Workload {
         check: Check::Records,
         records_divided_by: 1,
         partitions: None,
+        cap_mb: None,
     };
 
     pub(crate) fn guarantee(&self) -> &'static str {

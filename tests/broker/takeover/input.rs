@@ -1,5 +1,6 @@
-//! What is the application fed? Three parts, the same in every run of one test.
+//! What is the application fed? Three parts, the same in every run.
 
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use millstream::time::{Clock, SystemClock};
@@ -30,8 +31,14 @@ struct Input {
 pub(super) struct Parts(Vec<Vec<Input>>);
 
 impl Parts {
+    /// The input of all runs.
+    pub(super) fn shared() -> &'static Self {
+        static SHARED: OnceLock<Parts> = OnceLock::new();
+        SHARED.get_or_init(Self::new)
+    }
+
     /// Begins in the last hour: brokers delete old windows by their age.
-    pub(super) fn new() -> Self {
+    fn new() -> Self {
         let now = SystemClock::default().timestamp();
         let begin = now - Duration::from_secs(3_600);
         let begin = begin.as_millis() / 60_000 * 60_000;
