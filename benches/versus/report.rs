@@ -309,7 +309,7 @@ fn raw(options: &Options, host: &Host, compared: &[Compared]) -> Value {
         "options": format!("{options:?}"),
         "machine": format!("{host:?}"),
         "load after": host::load(),
-        "jvm": jvm::flags(options),
+        "jvm": jvm::flags(options, None),
         "millstream": env!("CARGO_PKG_VERSION"),
         "workloads": compared.iter().map(raw_workload).collect::<Vec<_>>(),
     })
