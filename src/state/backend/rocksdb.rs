@@ -32,11 +32,17 @@ use crate::topology::{StoreKind, StoreSpec};
 const OFFSETS: &str = "default";
 /// Bytes of a write buffer of one store; the manager's bound is on all of them.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
+/// What a write buffer takes at a time, and is charged with once it holds anything. By default that
+/// is 1 MiB, of which a hundred small stores would fill every budget and be flushed all the time.
+const ARENA_BYTES: usize = 64 * 1024;
 const BLOCK_BYTES: usize = 16 * 1024;
 const OPEN_FILES_MAX: i32 = 256;
 /// How RocksDB says that a file is not there.
 const MISSING: &str = "No such file";
 const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
+/// Each flush adds to the manifest, and a state of any size is flushed every few seconds. Beyond
+/// that size, or a multiple of what is necessary, it is written anew; by default it grows to 1 GiB.
+const MANIFEST_BYTES_MAX: usize = 16 * 1024;
 
 /// What all databases of a process share.
 #[derive(Clone)]
@@ -171,7 +177,8 @@ impl RocksBackend {
         family(&self.db, self.family_name(store))
     }
 
-    fn flush(&self) -> Result<(), StateError> {
+    /// Puts all that was written into files.
+    pub(in crate::state) fn flush(&self) -> Result<(), StateError> {
         let names = self.families.iter().flatten().map(String::as_str).chain([OFFSETS]);
         let families: Vec<_> = names.map(|name| family(&self.db, name)).collect();
         let flushed = self.db.flush_cfs_opt(&families, &FlushOptions::default());
@@ -353,9 +360,11 @@ fn options(caches: &SharedCaches) -> Options {
     options.set_keep_log_file_num(1);
     options.set_log_level(LogLevel::Warn);
     options.set_max_log_file_size(INFO_LOG_BYTES_MAX);
+    options.set_max_manifest_file_size(MANIFEST_BYTES_MAX);
     options.set_max_open_files(OPEN_FILES_MAX);
     options.set_write_buffer_manager(&caches.write_buffers);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
+    options.set_arena_block_size(ARENA_BYTES);
     options
 }
 
