@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 /// `USER_HZ`, which Linux has fixed for all architectures that run a JVM.
 const TICKS_PER_SECOND: f64 = 100.0;
@@ -28,6 +29,25 @@ impl Host {
             load: load(),
         }
     }
+}
+
+/// Today, of UTC.
+pub(crate) fn day() -> String {
+    said_by("date", &["-u", "+%F"])
+}
+
+/// Of what is measured, with a plus sign if it was changed since.
+pub(crate) fn commit() -> String {
+    said_by("git", &["describe", "--always", "--abbrev=7", "--exclude=*", "--dirty=+"])
+}
+
+/// A program's first line, or `unknown`.
+fn said_by(program: &str, arguments: &[&str]) -> String {
+    let output =
+        Command::new(program).args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let text = text.unwrap_or_default();
+    text.lines().next().unwrap_or("unknown").to_owned()
 }
 
 /// The load averages of 1, 5 and 15 minutes.

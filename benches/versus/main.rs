@@ -23,6 +23,7 @@ mod chart;
 mod host;
 mod input;
 mod jvm;
+mod kept;
 mod measure;
 mod options;
 mod outcome;
@@ -40,6 +41,7 @@ use std::process::ExitCode;
 
 use broker::Broker;
 use host::Host;
+use kept::Occasion;
 use measure::{Bench, Sample};
 use options::Options;
 use side::Side;
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
 /// What the rounds of one workload gave: for each side, a sample per round.
 pub(crate) struct Compared {
     pub(crate) workload: &'static Workload,
+    pub(crate) occasion: Occasion,
     pub(crate) sides: Vec<(Side, Vec<Sample>)>,
     /// What differs between the sides' results; empty if nothing does.
     pub(crate) differences: Vec<String>,
@@ -77,21 +80,30 @@ fn compare(options: &Options) -> ExitCode {
     options.check_space(&directory);
     options.check_caps();
     let host = Host::observe();
-    let class_path = jvm::compile(&options.out);
+    kept::check(options, &host);
+    let class_path = jvm::compile(&options.out());
     let broker = Broker::start(&directory, options.layout);
     let bench = Bench { options, broker: &broker, class_path, directory: directory.join("state") };
-    let compared: Vec<Compared> =
-        options.chosen().into_iter().map(|workload| rounds(&bench, workload)).collect();
+    for workload in options.chosen() {
+        kept::save(options, &host, &rounds(&bench, &host, workload));
+    }
     drop(broker);
+    let compared = kept::load(options);
     report::write(options, &host, &compared);
     let is_same = compared.iter().all(|one| one.differences.is_empty());
     if is_same { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn rounds(bench: &Bench<'_>, workload: &'static Workload) -> Compared {
+fn rounds(bench: &Bench<'_>, host: &Host, workload: &'static Workload) -> Compared {
     let sides = bench.options.sides_of(workload);
     let mut compared = Compared {
         workload,
+        occasion: Occasion {
+            day: host::day(),
+            commit: host::commit(),
+            load: host.load.clone(),
+            records: bench.options.most_records(workload),
+        },
         sides: sides.iter().map(|side| (*side, Vec::new())).collect(),
         differences: Vec::new(),
     };

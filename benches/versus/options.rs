@@ -23,7 +23,8 @@ pub(crate) const USAGE: &str = "usage: benches/versus/run.sh [OPTION ...] [WORKL
   --seed N            of the input (default: 1)
   --ours NAME=VALUE   a client property for millstream, such as linger.ms=5
   --theirs NAME=VALUE a setting for Kafka Streams
-  --out DIR           where the table, the chart and the raw figures go (default: target/versus)";
+  --out DIR           where the table, the chart and the raw figures go (default: target/versus,
+                      or target/versus-smoke); what it holds of other workloads stays in the table";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Layout {
@@ -57,7 +58,8 @@ pub(crate) struct Options {
     pub(crate) seed: u64,
     pub(crate) ours: Vec<String>,
     pub(crate) theirs: Vec<String>,
-    pub(crate) out: PathBuf,
+    /// Where results go, if it was said.
+    out: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -75,8 +77,7 @@ impl Default for Options {
             seed: 1,
             ours: Vec::new(),
             theirs: Vec::new(),
-            // The target directory is two above the one for temporary files of cargo's.
-            out: Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name("versus"),
+            out: None,
         }
     }
 }
@@ -126,7 +127,7 @@ impl Options {
             "--seed" => self.seed = number(value)?,
             "--ours" => self.ours.push(value.to_owned()),
             "--theirs" => self.theirs.push(value.to_owned()),
-            "--out" => self.out = PathBuf::from(value),
+            "--out" => self.out = Some(PathBuf::from(value)),
             _ => return Err(format!("no option `{name}`\n{USAGE}")),
         }
         Ok(())
@@ -140,6 +141,14 @@ impl Options {
         workloads::all().filter(is_chosen).collect()
     }
 
+    /// Where results go.
+    pub(crate) fn out(&self) -> PathBuf {
+        let name = if self.is_smoke { "versus-smoke" } else { "versus" };
+        // A sibling of the directory that cargo has for temporary files.
+        let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).with_file_name(name);
+        self.out.clone().unwrap_or_else(usual)
+    }
+
     pub(crate) fn sides_of(&self, workload: &Workload) -> Vec<Side> {
         let fits_in_memory = workload.cap_mb.is_none();
         let usual = || side::usual(workload.is_stateful && fits_in_memory);
@@ -150,6 +159,12 @@ impl Options {
     pub(crate) fn records(&self, workload: &Workload) -> u64 {
         let whole = self.records.unwrap_or(if self.is_smoke { 500_000 } else { 20_000_000 });
         (whole / workload.records_divided_by).max(1_000)
+    }
+
+    /// Of its input that has most.
+    pub(crate) fn most_records(&self, workload: &Workload) -> u64 {
+        let records = self.records(workload);
+        workload.inputs.iter().map(|input| input.count(records)).max().unwrap_or_default()
     }
 
     pub(crate) fn rounds(&self, workload: &Workload) -> usize {
@@ -174,6 +189,16 @@ impl Options {
     /// How long a paced workload runs, after a fifth of it for warming up.
     pub(crate) fn paced_seconds(&self) -> u64 {
         if self.is_smoke { 8 } else { 180 }
+    }
+
+    /// What must be the same for all that stands in one table.
+    pub(crate) fn conditions(&self) -> String {
+        let Self { is_smoke, layout, heap_mb, partitions, seed, ours, theirs, .. } = self;
+        format!(
+            "smoke {is_smoke}, layout {layout:?}, threads {}, heap {heap_mb} MB, {partitions} \
+             partitions, seed {seed}, ours {ours:?}, theirs {theirs:?}",
+            self.threads()
+        )
     }
 
     pub(crate) fn threads(&self) -> usize {

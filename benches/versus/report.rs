@@ -8,16 +8,14 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 
-use serde_json::{Value, json};
-
 use crate::chart;
-use crate::host::{self, Host};
-use crate::jvm;
+use crate::host::Host;
 use crate::measure::{MEASURES, MEMORY_BYTES, Measure, OURS_OF_CAP, Sample, THEIRS_OF_CAP};
 use crate::options::Options;
 use crate::side::Side;
 use crate::statistics::{interval, median};
 use crate::{Compared, broker};
+use crate::{jvm, kept};
 
 /// A machine of which others take more is not idle.
 const FOREIGN_PERCENT_MAX: f64 = 3.0;
@@ -36,7 +34,7 @@ pub(crate) struct Line {
 
 pub(crate) fn write(options: &Options, host: &Host, compared: &[Compared]) {
     let lines: Vec<Line> = compared.iter().flat_map(lines_of).collect();
-    fs::create_dir_all(&options.out).expect("the directory for results is writable");
+    let out = options.out();
     let table = header(options, host, compared)
         + &table(&lines)
         + &exactly_once(options, compared)
@@ -44,12 +42,12 @@ pub(crate) fn write(options: &Options, host: &Host, compared: &[Compared]) {
     let files = [
         ("versus.md", table.clone()),
         ("versus.svg", chart::draw(&lines)),
-        ("versus.json", raw(options, host, compared).to_string()),
+        ("versus.json", kept::raw(options).to_string()),
     ];
     for (name, text) in files {
-        fs::write(options.out.join(name), text).expect("the directory for results is writable");
+        fs::write(out.join(name), text).expect("the directory for results is writable");
     }
-    println!("\n{table}\nin {}", options.out.display());
+    println!("\n{table}\nin {}", out.display());
 }
 
 // --- figures -------------------------------------------------------------------------------------
@@ -103,14 +101,13 @@ fn line(
 
 fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
     let mut text = String::from("# millstream beside Kafka Streams 4.3.1\n\n");
-    warnings(&mut text, options, host, compared);
+    warnings(&mut text, options, compared);
     let partitions: BTreeSet<i32> =
         compared.iter().map(|one| options.partitions(one.workload)).collect();
     let partitions = partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(" or ");
     let profile = if options.is_smoke { "smoke" } else { "full" };
     let mut facts = vec![
         ("machine", format!("{}, {} cores, Linux {}", host.model, host.cores, host.kernel)),
-        ("load", format!("{} before, {} after", host.load, host::load())),
         ("run", format!("profile {profile}, layout {:?}, seed {}", options.layout, options.seed)),
         ("topics", format!("{partitions} partitions, keys of 16 bytes, values of 100")),
         ("broker", format!("one, replication 1, {}", broker::JVM.join(" "))),
@@ -173,20 +170,24 @@ fn capped(options: &Options, mb: u64) -> String {
     )
 }
 
-fn warnings(text: &mut String, options: &Options, host: &Host, compared: &[Compared]) {
+fn warnings(text: &mut String, options: &Options, compared: &[Compared]) {
     let samples = || compared.iter().flat_map(|one| one.sides.iter().flat_map(|(_, all)| all));
     let worst = |figure: fn(&Sample) -> f64| samples().map(figure).fold(0.0, f64::max);
     let foreign = worst(|sample| sample.foreign_percent);
     let steal = worst(|sample| sample.steal_percent);
-    let load: f64 = host.load.split(' ').next().and_then(|one| one.parse().ok()).unwrap_or(0.0);
-    let is_loaded = load > 0.1 * host.cores as f64;
-    if foreign > FOREIGN_PERCENT_MAX || steal > STEAL_PERCENT_MAX || is_loaded {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let is_loaded = |one: &&Compared| {
+        let load = one.occasion.load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
+        load.unwrap_or(0.0) > 0.1 * cores as f64
+    };
+    let loaded: Vec<&str> =
+        compared.iter().filter(is_loaded).map(|one| one.workload.name).collect();
+    if foreign > FOREIGN_PERCENT_MAX || steal > STEAL_PERCENT_MAX || !loaded.is_empty() {
         let _ = writeln!(
             text,
-            "**WARNING: the machine was not idle** (load {} before; others took up to \
-             {foreign:.0} % of it, the hypervisor {steal:.0} %): these figures are not to be \
-             quoted.\n",
-            host.load
+            "**WARNING: the machine was not idle** (others took up to {foreign:.0} % of it, the \
+             hypervisor {steal:.0} %; loaded before: {loaded:?}): these figures are not to be \
+             quoted.\n"
         );
     }
     if options.is_smoke {
@@ -274,8 +275,8 @@ fn throughput(samples: &[Sample]) -> f64 {
 /// What was asked of both sides and what they gave.
 fn outputs(options: &Options, compared: &[Compared]) -> String {
     let mut text = String::from(
-        "\n| workload | group | guarantee | commit | cache | rounds | check | same | outputs |\n\
-         |---|---|---|---:|---:|---:|---|---|---|\n",
+        "\n| workload | group | guarantee | commit | cache | records | rounds | check | same | outputs \
+         | measured |\n|---|---|---|---:|---:|---:|---:|---|---|---|---|\n",
     );
     for one in compared {
         let given = |(side, samples): &(Side, Vec<Sample>)| {
@@ -285,55 +286,23 @@ fn outputs(options: &Options, compared: &[Compared]) -> String {
         };
         let given: Vec<String> = one.sides.iter().map(given).collect();
         let rounds = one.sides.iter().map(|(_, samples)| samples.len()).max().unwrap_or_default();
-        let workload = one.workload;
+        let (workload, occasion) = (one.workload, &one.occasion);
         let _ = writeln!(
             text,
-            "| {} | {} | {} | {} ms | {} MiB | {rounds} | {:?} | {} | {} |",
+            "| {} | {} | {} | {} ms | {} MiB | {} | {rounds} | {:?} | {} | {} | {}, {}, load {} |",
             workload.name,
             workload.group,
             workload.guarantee(),
             options.commit_ms(workload),
             workload.cache_bytes >> 20,
+            occasion.records,
             workload.check,
             if one.differences.is_empty() { "yes" } else { "NO" },
-            given.join(", ")
+            given.join(", "),
+            occasion.day,
+            occasion.commit,
+            occasion.load
         );
     }
     text
-}
-
-// --- JSON ----------------------------------------------------------------------------------------
-
-fn raw(options: &Options, host: &Host, compared: &[Compared]) -> Value {
-    json!({
-        "options": format!("{options:?}"),
-        "machine": format!("{host:?}"),
-        "load after": host::load(),
-        "jvm": jvm::flags(options, None),
-        "millstream": env!("CARGO_PKG_VERSION"),
-        "workloads": compared.iter().map(raw_workload).collect::<Vec<_>>(),
-    })
-}
-
-fn raw_workload(compared: &Compared) -> Value {
-    let sides = compared.sides.iter().map(|(side, samples)| {
-        let samples: Vec<Value> = samples.iter().map(raw_sample).collect();
-        json!({ "side": side.name, "samples": samples })
-    });
-    json!({
-        "workload": compared.workload.name,
-        "settings": format!("{:?}", compared.workload),
-        "differences": compared.differences,
-        "sides": sides.collect::<Vec<_>>(),
-    })
-}
-
-fn raw_sample(sample: &Sample) -> Value {
-    json!({
-        "figures": sample.figures,
-        "outputs": sample.outcome.records,
-        "hash": format!("{:016x}", sample.outcome.hash),
-        "foreign percent": sample.foreign_percent,
-        "steal percent": sample.steal_percent,
-    })
 }

@@ -4,6 +4,9 @@
 #   benches/versus/run.sh [OPTION ...] [WORKLOAD ...]     --help shows the options, --list the
 #                                                         workloads
 #
+# All workloads take most of a day. What is measured is added to what the directory of the results
+# holds, so that one table can grow over several calls.
+#
 # The table, the chart and the raw figures go to `versus` in the build output, or to `--out DIR`.
 #
 #   MILLSTREAM_CACHE   jars and build output (default: ~/.cache/millstream)
