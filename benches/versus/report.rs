@@ -275,8 +275,8 @@ fn throughput(samples: &[Sample]) -> f64 {
 /// What was asked of both sides and what they gave.
 fn outputs(options: &Options, compared: &[Compared]) -> String {
     let mut text = String::from(
-        "\n| workload | group | guarantee | commit | cache | records | rounds | check | same | outputs \
-         | measured |\n|---|---|---|---:|---:|---:|---:|---|---|---|---|\n",
+        "\n| workload | group | guarantee | commit | cache | records | rounds | check | same \
+         | outputs | measured |\n|---|---|---|---:|---:|---:|---:|---|---|---|---|\n",
     );
     for one in compared {
         let given = |(side, samples): &(Side, Vec<Sample>)| {
