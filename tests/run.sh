@@ -338,27 +338,28 @@ stage_conformance() {
 
 stage_broker() {
   need_kafka
-  local -A broker_tests
+  local -A started
   step cargo test --no-run --test broker
   # What passed is shown, too: it tells how long recoveries took. All of them wait most of the time,
   # so that several run at once, those of one kind beside those of another.
-  broker_tests chaos 4 chaos::
-  broker_tests contract 8 kafka_contract::
-  broker_tests others 4 --skip chaos:: --skip kafka_contract::
+  start_broker_tests chaos 4 chaos::
+  start_broker_tests contract 8 kafka_contract::
+  start_broker_tests others 4 --skip chaos:: --skip kafka_contract::
   local kind
   for kind in others contract chaos; do
-    wait "${broker_tests[$kind]}" || complain "exit code $? of the broker's tests: $kind"
+    wait "${started[$kind]}" || complain "exit code $? of the broker's tests: $kind"
     cat "$CACHE/logs/broker-$kind.log"
   done
 }
 
-# Starts tests on the broker: of what kind, how many at once, and which.
-broker_tests() {
+# Starts tests on the broker: of what kind, how many at once, and which. Puts the process into the
+# caller's `started`.
+start_broker_tests() {
   local kind=$1 threads=$2
   shift 2
   cargo test --no-fail-fast --test broker -- --show-output --test-threads="$threads" "$@" \
     >"$CACHE/logs/broker-$kind.log" 2>&1 &
-  broker_tests[$kind]=$!
+  started[$kind]=$!
 }
 
 stage_network() {

@@ -51,7 +51,7 @@ fn said_by(program: &str, arguments: &[&str]) -> String {
 }
 
 /// The load averages of 1, 5 and 15 minutes.
-pub(crate) fn load() -> String {
+fn load() -> String {
     let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
     text.split(' ').take(3).collect::<Vec<_>>().join(" ")
 }

@@ -193,10 +193,10 @@ impl Options {
 
     /// What must be the same for all that stands in one table.
     pub(crate) fn conditions(&self) -> String {
-        let Self { is_smoke, layout, heap_mb, partitions, seed, ours, theirs, .. } = self;
+        let Self { is_smoke, layout, partitions, seed, ours, theirs, .. } = self;
         format!(
-            "smoke {is_smoke}, layout {layout:?}, threads {}, heap {heap_mb} MB, {partitions} \
-             partitions, seed {seed}, ours {ours:?}, theirs {theirs:?}",
+            "smoke {is_smoke}, layout {layout:?}, threads {}, {partitions} partitions, seed \
+             {seed}, ours {ours:?}, theirs {theirs:?}",
             self.threads()
         )
     }

@@ -101,7 +101,7 @@ fn line(
 
 fn header(options: &Options, host: &Host, compared: &[Compared]) -> String {
     let mut text = String::from("# millstream beside Kafka Streams 4.3.1\n\n");
-    warnings(&mut text, options, compared);
+    warnings(&mut text, options, host, compared);
     let partitions: BTreeSet<i32> =
         compared.iter().map(|one| options.partitions(one.workload)).collect();
     let partitions = partitions.iter().map(i32::to_string).collect::<Vec<_>>().join(" or ");
@@ -170,15 +170,14 @@ fn capped(options: &Options, mb: u64) -> String {
     )
 }
 
-fn warnings(text: &mut String, options: &Options, compared: &[Compared]) {
+fn warnings(text: &mut String, options: &Options, host: &Host, compared: &[Compared]) {
     let samples = || compared.iter().flat_map(|one| one.sides.iter().flat_map(|(_, all)| all));
     let worst = |figure: fn(&Sample) -> f64| samples().map(figure).fold(0.0, f64::max);
     let foreign = worst(|sample| sample.foreign_percent);
     let steal = worst(|sample| sample.steal_percent);
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let is_loaded = |one: &&Compared| {
         let load = one.occasion.load.split(' ').next().and_then(|load| load.parse::<f64>().ok());
-        load.unwrap_or(0.0) > 0.1 * cores as f64
+        load.unwrap_or(0.0) > 0.1 * host.cores as f64
     };
     let loaded: Vec<&str> =
         compared.iter().filter(is_loaded).map(|one| one.workload.name).collect();

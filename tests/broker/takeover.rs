@@ -105,7 +105,11 @@ fn an_application_moves_to_kafka_streams_and_back_exactly_once() {
     moves("eos-back", EXACTLY_ONCE, [O, J, O]);
 }
 
-/// Both moves, under the other guarantee.
+#[test]
+fn an_application_moves_here_and_back_at_least_once() {
+    moves("alo-there", AT_LEAST_ONCE, [J, O, J]);
+}
+
 #[test]
 fn an_application_moves_to_kafka_streams_and_back_at_least_once() {
     moves("alo-back", AT_LEAST_ONCE, [O, J, O]);
@@ -177,7 +181,7 @@ impl Run {
 
     /// Runs all of the input on Kafka Streams.
     fn at_once(&self) {
-        (0..PARTS).for_each(|part| self.feed(part));
+        self.feed_all();
         self.on_jvm(false);
     }
 
@@ -189,9 +193,13 @@ impl Run {
         for topic in REPARTITIONS {
             self.topics.only_compact(&format!("{}-{topic}", self.app));
         }
-        (0..PARTS).for_each(|part| self.feed(part));
+        self.feed_all();
         self.wait_until_all_is_read(|| twin.failure());
         twin.stop();
+    }
+
+    fn feed_all(&self) {
+        (0..PARTS).for_each(|part| self.feed(part));
     }
 
     fn feed(&self, part: usize) {
@@ -212,7 +220,7 @@ impl Run {
 
     /// Kills Kafka Streams as soon as it has committed something, and goes on here.
     fn after_a_killed_jvm(&self) {
-        (0..PARTS).for_each(|part| self.feed(part));
+        self.feed_all();
         let jvm = self.start_jvm(false);
         self.wait_until("nothing is committed", || self.committed_of_input() > 0);
         drop(jvm);

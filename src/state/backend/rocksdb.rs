@@ -40,8 +40,8 @@ const OPEN_FILES_MAX: i32 = 256;
 /// How RocksDB says that a file is not there.
 const MISSING: &str = "No such file";
 const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
-/// Each flush adds to the manifest, and a state of any size is flushed every few seconds. Beyond
-/// that size, or a multiple of what is necessary, it is written anew; by default it grows to 1 GiB.
+/// Each flush adds to the manifest, however little it writes. Beyond that size, or a multiple of
+/// what is necessary, the manifest is written anew; by default it grows to 1 GiB.
 const MANIFEST_BYTES_MAX: usize = 16 * 1024;
 
 /// What all databases of a process share.
