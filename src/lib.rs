@@ -105,6 +105,7 @@ pub mod record;
 mod runtime;
 pub mod security;
 pub mod serde;
+mod spawn;
 pub mod state;
 mod task;
 pub mod testing;

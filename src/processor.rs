@@ -82,6 +82,7 @@
 //! [`NamedOutput`]: crate::NamedOutput
 
 mod context;
+pub(crate) mod process;
 mod stores;
 
 use crate::error::BoxError;

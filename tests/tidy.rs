@@ -48,12 +48,12 @@ const OWNERS: &[(&str, &[&str], &str)] = &[
     ("rocksdb::", &["src/state/backend/rocksdb.rs"], "go through the port in `state::backend`"),
     ("SystemTime::now", &["src/time.rs"], "take a `time::Clock`"),
     ("Instant::now", &["src/time.rs"], "take a `time::Clock`"),
-    ("thread::spawn", &["src/runtime/"], "let `runtime` start the thread"),
-    ("thread::Builder", &["src/runtime/"], "let `runtime` start the thread"),
-    ("thread::scope", &["src/runtime/"], "let `runtime` start the thread"),
+    ("thread::spawn", &["src/spawn.rs"], "start it with `spawn::spawn_named`"),
+    ("thread::Builder", &["src/spawn.rs"], "start it with `spawn::spawn_named`"),
+    ("thread::scope", &["src/spawn.rs"], "start it with `spawn::spawn_named`"),
 ];
 
-const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "security", "config"];
+const BASE: &[&str] = &["record", "time", "serde", "topic", "error", "security", "config", "spawn"];
 
 /// Which modules a module may use besides [`BASE`] and itself, from the bottom to the top.
 ///
@@ -64,13 +64,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("window", &[]),
     ("topology", &["log"]),
     ("log", &[]),
-    ("state", &["window", "topology", "log", "metrics"]),
-    ("operator", &["window", "topology", "log", "metrics", "state", "processor"]),
+    ("state", &["window", "topology", "log"]),
+    ("operator", &["window", "topology", "log", "state"]),
     ("processor", &["window", "topology", "log", "state", "operator"]),
-    ("dsl", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
-    ("task", &["window", "topology", "log", "metrics", "state", "operator", "processor"]),
-    ("group", &["topology", "log", "metrics", "state", "operator", "task"]),
-    ("kafka", &["log", "group", "metrics", "runtime"]),
+    ("dsl", &["window", "topology", "state", "operator", "processor"]),
+    ("task", &["window", "topology", "log", "metrics", "state", "operator"]),
+    ("group", &["topology", "log"]),
+    ("kafka", &["log"]),
     ("runtime", BELOW_RUNTIME),
     ("query", ALL_BUT_TESTING),
     ("testing", ALL_BUT_TESTING),

@@ -7,7 +7,7 @@ use crate::dsl::process_outputs::{OutputSet, Wiring};
 use crate::dsl::process_stores::{OpenStores, StoreSet};
 use crate::dsl::stream::KStream;
 use crate::operator::build::TaskBuilder;
-use crate::operator::process::{AnyKey, FixedKey, Process};
+use crate::processor::process::{AnyKey, FixedKey, Process};
 use crate::processor::{FixedKeyProcessor, Processor};
 use crate::record::Data;
 use crate::topology::Node;

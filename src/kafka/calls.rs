@@ -12,7 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::signal::Signal;
-use crate::runtime::spawn::spawn_named;
+use crate::spawn::spawn_named;
 use crate::time::Instant;
 
 /// A call, and its answer if somebody waits for one.

@@ -17,7 +17,6 @@ pub(crate) mod headers;
 pub(crate) mod lookup;
 pub(crate) mod map;
 pub(crate) mod merge;
-pub(crate) mod process;
 pub(crate) mod session_aggregate;
 mod sliding_aggregate;
 pub(crate) mod stream_join;

@@ -14,7 +14,6 @@ pub(crate) mod meters;
 pub(crate) mod positions;
 mod restore_range;
 pub(crate) mod restorer;
-pub(crate) mod spawn;
 pub(crate) mod start;
 pub(crate) mod task_setup;
 pub(crate) mod threads;

@@ -14,8 +14,8 @@ use crate::runtime::failure::panicked;
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::{RestoreCommand, Restorer};
-use crate::runtime::spawn::spawn_named;
 use crate::runtime::worker::{Next, Worker};
+use crate::spawn::spawn_named;
 
 /// Starts a worker on a thread of its own. It is made there, since nothing of it may move.
 pub(crate) fn start_worker(

@@ -26,7 +26,7 @@ use super::messages::metadata::Address;
 use super::settings::AddressFamily;
 use super::stream::{SocketOptions, Stream};
 use crate::log::LogError;
-use crate::runtime::spawn::spawn_named;
+use crate::spawn::spawn_named;
 use crate::time::Instant;
 
 const WAKER: Token = Token(0);
