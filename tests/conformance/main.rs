@@ -39,7 +39,8 @@ macro_rules! equal {
 
 equal! {
     filter filter_not map map_values flat_map flat_map_values select_key peek
-    merge merge_with_itself merge_of_branches fan_out branches branches_no_default
+    merge merge_with_itself merge_of_branches fan_out branches branches_no_default chosen_topics
+    extracted_times
     repartition repartition_new_key to_table to_table_new_key
 
     group_by_key_count group_by_key_reduce group_by_key_aggregate

@@ -4,6 +4,7 @@ import java.util.Map;
 import org.apache.kafka.streams.KeyValue;
 import org.apache.kafka.streams.StreamsBuilder;
 import org.apache.kafka.streams.kstream.Branched;
+import org.apache.kafka.streams.kstream.Consumed;
 import org.apache.kafka.streams.kstream.KStream;
 import org.apache.kafka.streams.kstream.Materialized;
 import org.apache.kafka.streams.kstream.Named;
@@ -26,6 +27,8 @@ final class Stateless {
         all.put("fan_out", Scenario.of(Stateless::fanOut, "out"));
         all.put("branches", Scenario.of(Stateless::branches, "even", "rest", "third"));
         all.put("branches_no_default", Scenario.of(Stateless::branchesNoDefault, "even", "third"));
+        all.put("chosen_topics", Scenario.of(Stateless::chosenTopics, "even", "out"));
+        all.put("extracted_times", Scenario.of(Stateless::extractedTimes, "out"));
         all.put("repartition", simple(in -> in.repartition(Repartitioned.as("shuffle"))));
         all.put("repartition_new_key", simple(Stateless::repartitionNewKey));
         all.put("to_table", Scenario.of(Stateless::toTable, "out"));
@@ -90,6 +93,19 @@ final class Stateless {
                 .branch(Functions::isEven, Branched.withConsumer(s -> s.to("even")))
                 .branch(Functions::isThird, Branched.withConsumer(s -> s.to("third")))
                 .noDefaultBranch();
+    }
+
+    private static void chosenTopics(final StreamsBuilder b) {
+        b.<String, String>stream("in")
+                .to((key, value, context) -> Functions.isEven(key, value) ? "even" : "out");
+    }
+
+    private static void extractedTimes(final StreamsBuilder b) {
+        final Consumed<String, String> timed =
+                Consumed.with(
+                        (record, highest) ->
+                                record.timestamp() + Functions.code((String) record.value()) % 20);
+        Functions.emit(b.stream("in", timed).toTable(Materialized.as("store")));
     }
 
     private static KStream<String, String> repartitionNewKey(final KStream<String, String> in) {

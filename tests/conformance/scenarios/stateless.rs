@@ -1,5 +1,8 @@
 //! Operators on one record at a time, and what moves records between streams, tables and topics.
 
+use std::sync::Arc;
+
+use millstream::serde::{Canonical, Nullable as OrNull};
 use millstream::{KStream, StreamsBuilder};
 
 use super::{Scenario, any, emit, rows, values};
@@ -26,6 +29,8 @@ pub(super) fn scenarios() -> Vec<Scenario> {
         Scenario::new("fan_out", IN, fan_out),
         Scenario::new("branches", IN, branches).outputs(&["even", "rest", "third"]),
         Scenario::new("branches_no_default", IN, branches_no_default).outputs(&["even", "third"]),
+        Scenario::new("chosen_topics", IN, chosen_topics).outputs(&["even", "out"]),
+        Scenario::new("extracted_times", IN, extracted_times).store(rows::<String>("store")),
         Scenario::new("repartition", IN, repartition),
         Scenario::new("repartition_new_key", IN, repartition_new_key),
         Scenario::new("to_table", IN, to_table).store(rows::<String>("store")),
@@ -99,6 +104,20 @@ fn branches_no_default(b: &StreamsBuilder) {
     let branches = split.branch("third", |_, value| third(value)).no_default();
     branches["even"].to(&any("even"));
     branches["third"].to(&any("third"));
+}
+
+fn chosen_topics(b: &StreamsBuilder) {
+    let text = || OrNull::new(Arc::new(Canonical));
+    let choose = |_: &Nullable, value: &Nullable| if even(value) { "even" } else { "out" }.into();
+    b.stream(&any("in")).to_chosen(text(), text(), choose);
+}
+
+/// The time of a record is in its content, and decides about late updates of a table.
+fn extracted_times(b: &StreamsBuilder) {
+    let topic = values("in").timestamps(|_, value, logged| {
+        logged.plus_millis(i64::from(code(value.as_deref().unwrap_or_default()) % 20))
+    });
+    emit::<String>(&b.stream(&topic).to_table("store"));
 }
 
 fn repartition(b: &StreamsBuilder) {
