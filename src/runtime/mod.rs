@@ -7,6 +7,7 @@ pub(crate) mod command;
 pub(crate) mod control;
 pub(crate) mod failure;
 mod fencing;
+mod give_back;
 pub(crate) mod instance;
 pub(crate) mod lifecycle;
 pub(crate) mod mailbox;

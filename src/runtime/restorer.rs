@@ -44,6 +44,10 @@ use crate::topology::TaskId;
 /// How long to wait before a call that the log could not answer is tried again.
 const RETRY: Duration = Duration::from_millis(50);
 
+/// After how long without a task that came or went the restorer has settled: what came has caught
+/// up with its input by then, or takes long.
+const SETTLED: Duration = Duration::from_secs(10);
+
 /// How often the user is told that the log does not answer.
 const WARN_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -87,6 +91,8 @@ pub(crate) struct Restorer {
     events: Vec<LogEvent>,
     /// When the user was last told that the log does not answer.
     warned_at: Option<Instant>,
+    /// When a task last came or went; `None` once that has settled.
+    moved_at: Option<Instant>,
     close_all: CloseAll,
 }
 
@@ -116,6 +122,7 @@ impl Restorer {
             routes: HashMap::new(),
             events: Vec::new(),
             warned_at: None,
+            moved_at: None,
             close_all: CloseAll::default(),
         }
     }
@@ -126,6 +133,13 @@ impl Restorer {
 
     pub(crate) fn wait(&mut self, at_most: Duration) {
         self.client.wait(at_most);
+    }
+
+    /// Whether tasks have come or gone, a while ago and none since; says so once.
+    pub(crate) fn has_settled(&mut self) -> bool {
+        let now = self.setup.clock.instant();
+        let is_over = |moved: &mut Instant| now.since(*moved) >= SETTLED;
+        self.jobs.is_empty() && self.moved_at.take_if(is_over).is_some()
     }
 
     /// One turn.
@@ -176,8 +190,9 @@ impl Restorer {
         true
     }
 
-    fn close(&self, task: TaskId, backend: Option<Box<dyn Backend>>) {
+    fn close(&mut self, task: TaskId, backend: Option<Box<dyn Backend>>) {
         let Some(backend) = backend else { return };
+        self.moved_at = Some(self.setup.clock.instant());
         let is_damaged = backend.is_damaged();
         if let Err(error) = backend.close() {
             tracing::warn!(%task, %error, "local state was not closed cleanly");
@@ -433,7 +448,9 @@ impl Restorer {
         }
         let environment = &*self.setup.environment;
         let inputs = Positions { environment, answers, now }.inputs(task, &committed)?;
-        meters.end(restored, self.setup.clock.instant());
+        let now = self.setup.clock.instant();
+        self.moved_at = Some(now);
+        meters.end(restored, now);
         self.report(Report::Opened(Box::new(OpenedTask { id: task, backend, inputs })));
         Ok(())
     }

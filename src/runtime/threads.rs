@@ -11,6 +11,7 @@ use crate::log::Waker;
 use crate::runtime::command::{Command, Report};
 use crate::runtime::control::{Join, Message};
 use crate::runtime::failure::panicked;
+use crate::runtime::give_back::give_back;
 use crate::runtime::instance::Parts;
 use crate::runtime::mailbox::Mailbox;
 use crate::runtime::restorer::{RestoreCommand, Restorer};
@@ -99,7 +100,12 @@ fn restore_until_stopped(mut restorer: Restorer) {
     loop {
         match restorer.turn() {
             Next::Again => {}
-            Next::Wait(at_most) => restorer.wait(at_most),
+            Next::Wait(at_most) => {
+                if restorer.has_settled() {
+                    give_back();
+                }
+                restorer.wait(at_most);
+            }
             Next::Stop => return,
         }
     }

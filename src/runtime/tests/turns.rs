@@ -424,3 +424,22 @@ fn commits_go_on_by_their_interval_though_the_wall_clock_was_set_back_an_hour() 
         }
     }
 }
+
+#[test]
+fn the_restorer_has_settled_once_after_each_time_that_tasks_have_moved() {
+    const A_WHILE: Duration = Duration::from_secs(10);
+    let mut process = Process::new();
+    let settled_later = |process: &mut Process| {
+        process.clock.advance(A_WHILE);
+        process.restorer.has_settled()
+    };
+    assert!(!settled_later(&mut process), "nothing has ever moved");
+    let opened = process.open(task("1_0"));
+    assert!(!process.restorer.has_settled(), "the task has only just come");
+    assert!(settled_later(&mut process));
+    assert!(!settled_later(&mut process), "nothing has moved since");
+    let close = RestoreCommand::Close { task: opened.id, backend: opened.backend };
+    process.to_restorer.send(close).unwrap();
+    process.restorer.turn();
+    assert!(settled_later(&mut process));
+}

@@ -23,6 +23,8 @@ pub(crate) struct Usage {
     pub(crate) threads: u64,
     /// Of its state directory.
     pub(crate) state_kb: u64,
+    /// In its state directory.
+    pub(crate) databases: u64,
 }
 
 /// A process of the application; killed when dropped.
@@ -97,11 +99,14 @@ impl Process {
             number.and_then(|number| number.parse().ok()).expect("Linux says it")
         };
         let files = fs::read_dir(proc.join("fd")).expect("its files can be listed").count();
+        let state = files_below(&self.state_dir);
         Usage {
             resident_kb: field("VmRSS:"),
             threads: field("Threads:"),
             files: files as u64,
-            state_kb: bytes_below(&self.state_dir) / 1_024,
+            state_kb: state.iter().map(|(_, bytes)| bytes).sum::<u64>() / 1_024,
+            // Each has one file that tells which manifest holds.
+            databases: state.iter().filter(|(path, _)| path.ends_with("CURRENT")).count() as u64,
         }
     }
 
@@ -135,15 +140,15 @@ impl Process {
     }
 }
 
-/// The bytes of all files below a folder; one that goes away meanwhile counts nothing.
-fn bytes_below(folder: &Path) -> u64 {
+/// All files below a folder and their bytes; one that goes away meanwhile is none.
+fn files_below(folder: &Path) -> Vec<(PathBuf, u64)> {
     let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    let bytes = entries.map(|entry| match entry.metadata() {
-        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
-        Ok(metadata) => metadata.len(),
-        Err(_) => 0,
+    let files = entries.flat_map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => files_below(&entry.path()),
+        Ok(metadata) => vec![(entry.path(), metadata.len())],
+        Err(_) => Vec::new(),
     });
-    bytes.sum()
+    files.collect()
 }
 
 impl Drop for Process {
