@@ -23,7 +23,9 @@ pub(crate) struct Usage {
     pub(crate) threads: u64,
     /// Of its state directory.
     pub(crate) state_kb: u64,
-    /// In its state directory.
+    /// Of the task that takes the most of it.
+    pub(crate) largest_task_kb: u64,
+    /// Tasks that have a database in it.
     pub(crate) databases: u64,
 }
 
@@ -100,13 +102,20 @@ impl Process {
         };
         let files = fs::read_dir(proc.join("fd")).expect("its files can be listed").count();
         let state = files_below(&self.state_dir);
+        let kb_below = |folder: &Path| {
+            let inside = state.iter().filter(|(path, _)| path.starts_with(folder));
+            inside.map(|(_, bytes)| bytes).sum::<u64>() / 1_024
+        };
+        // Each database has one file that tells which manifest holds.
+        let databases = state.iter().map(|(path, _)| path).filter(|path| path.ends_with("CURRENT"));
+        let of_tasks: Vec<u64> = databases.filter_map(|file| file.parent()).map(kb_below).collect();
         Usage {
             resident_kb: field("VmRSS:"),
             threads: field("Threads:"),
             files: files as u64,
-            state_kb: state.iter().map(|(_, bytes)| bytes).sum::<u64>() / 1_024,
-            // Each has one file that tells which manifest holds.
-            databases: state.iter().filter(|(path, _)| path.ends_with("CURRENT")).count() as u64,
+            state_kb: kb_below(&self.state_dir),
+            largest_task_kb: of_tasks.iter().copied().max().unwrap_or_default(),
+            databases: of_tasks.len() as u64,
         }
     }
 
