@@ -37,6 +37,13 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024 * 1024;
 const ARENA_BYTES: usize = 64 * 1024;
 const BLOCK_BYTES: usize = 16 * 1024;
 const OPEN_FILES_MAX: i32 = 256;
+/// A file is compacted at once in which so many of so many rows one after the other are deletions.
+/// Windows that are over leave little else: they would stay on disk, and in the way of every scan,
+/// until four files of a write buffer each have come together.
+const DELETIONS_MAX: usize = 512;
+const DELETIONS_AMONG: usize = 1_024;
+/// The same for a whole file that has fewer rows.
+const DELETIONS_RATIO_MAX: f64 = 0.5;
 /// How RocksDB says that a file is not there.
 const MISSING: &str = "No such file";
 const INFO_LOG_BYTES_MAX: usize = 1024 * 1024;
@@ -183,6 +190,12 @@ impl RocksBackend {
         let families: Vec<_> = names.map(|name| family(&self.db, name)).collect();
         let flushed = self.db.flush_cfs_opt(&families, &FlushOptions::default());
         flushed.map_err(|error| self.failed(&error))
+    }
+
+    /// Waits until there is nothing left to compact.
+    #[cfg(test)]
+    pub(in crate::state) fn settle(&self) {
+        self.db.wait_for_compact(&rocksdb::WaitForCompactOptions::default()).unwrap();
     }
 
     /// Writes a file of rows; false if there was none to write.
@@ -365,6 +378,11 @@ fn options(caches: &SharedCaches) -> Options {
     options.set_write_buffer_manager(&caches.write_buffers);
     options.set_write_buffer_size(WRITE_BUFFER_BYTES);
     options.set_arena_block_size(ARENA_BYTES);
+    options.add_compact_on_deletion_collector_factory(
+        DELETIONS_AMONG,
+        DELETIONS_MAX,
+        DELETIONS_RATIO_MAX,
+    );
     options
 }
 

@@ -220,6 +220,25 @@ fn many_flushes_of_a_small_state_leave_a_small_manifest() {
     assert!((1..64 * 1024).contains(&bytes), "{bytes} bytes of manifest");
 }
 
+/// A soak found windows that were over for long on disk: what deletes them is compacted away with
+/// what it deletes only once four files have come together, however little lives.
+#[test]
+fn rows_that_come_and_go_do_not_stay_on_disk() {
+    const ROWS: u64 = 20_000;
+    let root = ScratchDir::new();
+    let mut backend = open(root.path()).unwrap();
+    backend.write(&batch(0, ROWS, 1)).unwrap();
+    backend.flush().unwrap();
+    let full = backend.size(INDEX).bytes;
+    let mut gone = WriteBatch::default();
+    (0..ROWS).for_each(|key| gone.put(INDEX, &key.to_be_bytes(), None));
+    backend.write(&gone).unwrap();
+    backend.flush().unwrap();
+    backend.settle();
+    let left = backend.size(INDEX).bytes;
+    assert!(left < full / 4, "{left} bytes of {full} are left");
+}
+
 #[test]
 fn second_open_is_refused() {
     let root = ScratchDir::new();
