@@ -9,6 +9,7 @@
 #   docs         rustdoc without a warning, and every example in the documentation
 #   test         unit, integration and topology tests, default features
 #   sim          thousands of simulated runs under faults, of seeds that are new each time
+#   instructions what benchmarks execute per record is no more than what is known of them
 #   fuzz         every decoder takes some thousand hostile inputs, new ones each time
 #   examples     builds every example and runs it to its end, without a broker
 #   conformance  the same programs on Kafka Streams and on millstream (needs a JVM)
@@ -36,7 +37,7 @@
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
 
-readonly WHOLE=(setup format lint docs test sim fuzz examples conformance broker package msrv)
+readonly WHOLE=(setup format lint docs test sim instructions fuzz examples conformance broker package msrv)
 readonly STAGES=("${WHOLE[@]}" deny network soak quick)
 readonly KAFKA_VERSION=4.3.1
 # The oldest release that some tests run on; tests/broker/kafka.rs says why this one.
@@ -106,6 +107,7 @@ missing_packages() {
   has_libclang || libclang_packages
   [ "$(java_major)" -ge 17 ] && command -v javac >/dev/null || echo default-jdk-headless
   command -v mvn >/dev/null || echo maven
+  command -v valgrind >/dev/null || echo valgrind
 }
 
 # bindgen needs libclang and, beside it, clang's own headers (stddef.h and the like).
@@ -262,6 +264,11 @@ stage_sim() {
   export MILLSTREAM_SEEDS=${MILLSTREAM_SEEDS:-1700} MILLSTREAM_FROM=${MILLSTREAM_FROM:-$(date +%s%3N)}
   echo "seeds from $MILLSTREAM_FROM on, $MILLSTREAM_SEEDS for each pipeline"
   step cargo test --release --no-fail-fast --no-default-features --test sim
+}
+
+# The compiler has done most of its work for `sim`.
+stage_instructions() {
+  step benches/instructions.sh
 }
 
 # A crate of its own, with its own lock file and its own flags for the compiler.

@@ -25,6 +25,9 @@ use rustix::time::{ClockId, clock_gettime};
 /// About what arrives between two commits, 100 ms apart, at the speed that is aimed at.
 pub(crate) const RECORDS_PER_COMMIT: u64 = 400_000;
 
+/// The same where instructions are counted, which takes fifty times as long.
+const COUNTED_RECORDS_PER_COMMIT: u64 = 5_000;
+
 /// Records of one fetched batch.
 const RECORDS_PER_BATCH: u64 = 500;
 
@@ -137,6 +140,8 @@ pub(crate) fn timed_with_background(run: impl FnOnce()) -> Duration {
     timed_by(ClockId::ProcessCPUTime, run)
 }
 
+/// Its name is known to `benches/instructions.sh`, which counts what is executed inside.
+#[inline(never)]
 fn timed_by(clock: ClockId, run: impl FnOnce()) -> Duration {
     let time = || {
         let time = clock_gettime(clock);
@@ -204,10 +209,12 @@ pub(crate) fn by_commit(
     records_per_commit: u64,
     mut run: impl FnMut(&mut Pipeline, u64) -> Duration,
 ) {
+    let counted = counted_commits();
+    let records_per_commit = counted.map_or(records_per_commit, |_| COUNTED_RECORDS_PER_COMMIT);
     group.bench_function(name, |bencher| {
         bencher.iter_custom(|records| {
             let mut taken = Duration::ZERO;
-            let mut left = records;
+            let mut left = counted.map_or(records, |commits| commits * records_per_commit);
             while left > 0 {
                 let count = left.min(records_per_commit);
                 taken += run(pipeline, count);
@@ -217,6 +224,13 @@ pub(crate) fn by_commit(
             taken
         });
     });
+}
+
+/// Of how many commits instructions are counted, by `benches/instructions.sh`; `None` where time is
+/// measured.
+fn counted_commits() -> Option<u64> {
+    let commits = std::env::var("MILLSTREAM_BENCH_COMMITS").ok()?;
+    Some(commits.parse().expect("`MILLSTREAM_BENCH_COMMITS` is a number"))
 }
 
 /// `SplitMix64`: a seeded sequence that is the same everywhere.

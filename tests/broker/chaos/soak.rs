@@ -67,13 +67,14 @@ fn soak_one(name: &str, work: Work, mut state: u64, until: Instant) {
         figure(&format!("{name}: round {round}: {fault:?} {}", running[victim]));
         hit(&mut world, fault, &mut running[victim], MACHINES[victim], round);
         world.await_run_by(&running.each_ref().map(String::as_str));
-        used.push(world.usage("a"));
         round += 1;
         // The pace is not to be kept exactly: results go on meanwhile, and are all checked.
         let next = begun + PACE * round;
         let from = world.watcher.len();
         let rest = next.saturating_duration_since(Instant::now());
         world.watcher.wait_until(rest.min(PATIENCE), from, |_| false);
+        // Now what it took over for a while has settled.
+        used.push(world.usage("a"));
     }
     world.finish();
     assert_level(name, &used);
