@@ -5,15 +5,9 @@
 //! - An answer that claims to be larger than what is allowed ends the connection before room is
 //!   made for it.
 
-use std::collections::VecDeque;
 use std::io::{self, Read};
 
 use bytes::Bytes;
-
-/// How many answers that went out are remembered, so that their room is used again.
-const LENT_MAX: usize = 4;
-/// Smaller ones are not worth it.
-const LENT_BYTES_MIN: usize = 64 * 1024;
 
 /// Puts answers together from what a socket has.
 #[derive(Debug, Default)]
@@ -22,8 +16,6 @@ pub(super) struct Frames {
     head_read: usize,
     body: Vec<u8>,
     length: usize,
-    /// What went out last, oldest first.
-    lent: VecDeque<Bytes>,
 }
 
 impl Frames {
@@ -40,9 +32,7 @@ impl Frames {
         match from.by_ref().take(missing as u64).read_to_end(&mut self.body) {
             Ok(_) if self.body.len() == self.length => {
                 self.head_read = 0;
-                let whole = Bytes::from(std::mem::take(&mut self.body));
-                self.lend(&whole);
-                Ok(Some(whole))
+                Ok(Some(Bytes::from(std::mem::take(&mut self.body))))
             }
             Ok(_) => Err(io::ErrorKind::UnexpectedEof.into()),
             // What has been read is kept.
@@ -66,30 +56,8 @@ impl Frames {
         self.length = length
             .filter(|length| *length <= most)
             .ok_or_else(|| io::Error::other(format!("an answer is larger than {most} bytes")))?;
-        self.body = self.room();
+        self.body = Vec::with_capacity(self.length);
         Ok(true)
-    }
-
-    /// Remembers a large answer until it is forgotten everywhere else.
-    fn lend(&mut self, answer: &Bytes) {
-        if answer.len() >= LENT_BYTES_MIN {
-            if self.lent.len() == LENT_MAX {
-                self.lent.pop_front();
-            }
-            self.lent.push_back(answer.clone());
-        }
-    }
-
-    /// Room for the whole answer, of an older one if nobody looks at that any more.
-    fn room(&mut self) -> Vec<u8> {
-        let is_free = |lent: &Bytes| lent.is_unique() && lent.len() >= self.length / 2;
-        let free = self.lent.iter().position(is_free).and_then(|at| self.lent.remove(at));
-        let mut room = free.map_or_else(Vec::new, |mut lent| {
-            lent.clear();
-            Vec::from(lent)
-        });
-        room.reserve(self.length);
-        room
     }
 }
 
