@@ -3,11 +3,13 @@
 //! Where the way is hit, it is that of `b` alone: `a` and `c`, and who feeds and who watches, reach
 //! the broker by another one.
 //!
-//! These run on request, not with the rest, because not all of them hold over either data plane. A
-//! process whose connections are cut was silent for longer than a session. Over librdkafka,
-//! transactions stayed open on a broker that was killed under exactly-once, so that tasks did not
-//! end restoring; and where one of three brokers died, its administration went on to ask it for
-//! what its successor knows, so that tasks waited for a minute.
+//! These run on request, not with the rest, because not all of them hold over either data plane.
+//! A process whose connections are cut was silent for longer than a session. A broker 4.3.1 that
+//! is alone and is killed again soon after its start may end a transaction without its markers:
+//! complete in `__transaction_state`, and no marker in any partition. Who reads committed records
+//! of those partitions waits for ever, tasks that restore among them. Over librdkafka, where one
+//! of three brokers died, its administration went on to ask it for what its successor knows, so
+//! that tasks waited for a minute.
 
 use std::time::Duration;
 
