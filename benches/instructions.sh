@@ -9,11 +9,14 @@
 set -u -e -o pipefail
 shopt -s inherit_errexit
 
-readonly FEW=1 MANY=4 RECORDS_PER_COMMIT=5000 PERCENT_MAX=105
+readonly FEW=1 MANY=4 PERCENT_MAX=105
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 readonly ROOT
 readonly KNOWN=$ROOT/benches/instructions.tsv
 cd "$ROOT"
+RECORDS_PER_COMMIT=$(sed -n 's/^const COUNTED_RECORDS_PER_COMMIT: u64 = \(.*\);/\1/p' \
+  benches/common/mod.rs | tr -d _)
+readonly RECORDS_PER_COMMIT
 
 if [ "$(uname -m)" != x86_64 ]; then
   echo "nothing to compare with: what is known was counted on x86_64"
@@ -40,7 +43,9 @@ total() {
 of_record() {
   local few many
   if [[ $2 == *" minus "* ]]; then
-    echo $(($(counted "${2% minus *}") - $(counted "${2#* minus }")))
+    many=$(counted "${2% minus *}")
+    few=$(counted "${2#* minus }")
+    echo $((many - few))
     return
   fi
   few=$(total "$1" "$2" "$FEW")
@@ -48,8 +53,10 @@ of_record() {
   echo $(((many - few) / ((MANY - FEW) * RECORDS_PER_COMMIT)))
 }
 
+# What was counted before of this name, which is an error if that is nothing.
 counted() {
-  awk -F'\t' -v name="$1" '$2 == name { print $3 }' "$counts"
+  awk -F'\t' -v name="$1" '$2 == name { print $3; found = 1 }
+    END { if (!found) { print "nothing was counted before of " name >"/dev/stderr"; exit 1 } }' "$counts"
 }
 
 failed=0

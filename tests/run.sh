@@ -37,7 +37,8 @@
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
 
-readonly WHOLE=(setup format lint docs test sim instructions fuzz examples conformance broker package msrv)
+readonly WHOLE=(setup format lint docs test sim instructions fuzz examples conformance broker package
+  msrv)
 readonly STAGES=("${WHOLE[@]}" deny network soak quick)
 readonly KAFKA_VERSION=4.3.1
 # The oldest release that some tests run on; tests/broker/kafka.rs says why this one.
