@@ -18,8 +18,6 @@
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
 #   deny         licences and origins of dependencies, and known flaws where their list can be had
 #                (needs cargo-deny)
-#   network      the broker is killed, and a process loses its way to it; not all of it holds
-#                (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
 #   fuzz SECONDS the stage `fuzz`, and then each decoder under libFuzzer for so long; inputs that
 #                reach something new are kept in the cache, and so are those that break something
@@ -31,8 +29,8 @@
 #
 #   MILLSTREAM_CACHE          jars, logs and build output (default: ~/.cache/millstream)
 #   MILLSTREAM_STAGE_SECONDS  time limit of one stage (default: 2400)
-#   MILLSTREAM_DATA_PLANE     what reads and writes in the processes that stages `broker`, `network`
-#                             and `soak` start: native or librdkafka (default: native)
+#   MILLSTREAM_DATA_PLANE     what reads and writes in the processes that stages `broker` and `soak`
+#                             start: native or librdkafka (default: native)
 #   MILLSTREAM_SEEDS          simulated runs of each pipeline in stage `sim` (default: 1700)
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
@@ -350,7 +348,7 @@ stage_broker() {
   step cargo test --no-run --test broker
   # What passed is shown, too: it tells how long recoveries took. All of them wait most of the time,
   # so that several run at once, those of one kind beside those of another.
-  start_broker_tests chaos 4 chaos::
+  start_broker_tests chaos 6 chaos::
   start_broker_tests contract 8 kafka_contract::
   start_broker_tests others 4 --skip chaos:: --skip kafka_contract::
   local kind
@@ -368,12 +366,6 @@ start_broker_tests() {
   cargo test --no-fail-fast --test broker -- --show-output --test-threads="$threads" "$@" \
     >"$CACHE/logs/broker-$kind.log" 2>&1 &
   started[$kind]=$!
-}
-
-stage_network() {
-  need_kafka
-  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 \
-    --ignored chaos::network::
 }
 
 stage_soak() {

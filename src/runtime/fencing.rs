@@ -24,6 +24,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::{CommittedOffset, LogError};
 use crate::runtime::answers::Answers;
 use crate::runtime::positions::unanswered;
+use crate::runtime::standstill::{HELP, Standstill};
 use crate::task::environment::TaskEnvironment;
 use crate::task::metadata::CommitMetadata;
 use crate::time::{Clock, Instant};
@@ -54,13 +55,13 @@ struct Ownership {
     /// From when on a foreign claim is taken for an abandoned one. A task that fails here and is
     /// then found in foreign hands may have been lost without our knowing: the group will say so.
     fence_from: Instant,
-    /// Since when a transaction is open on the task's offsets, if one was when last looked at.
-    unstable_since: Option<Instant>,
+    /// A transaction is open on the task's offsets, or was when last looked at.
+    unstable: Option<Standstill>,
 }
 
 impl Ownership {
     const fn new(since: Instant) -> Self {
-        Self { since, fence_from: since, unstable_since: None }
+        Self { since, fence_from: since, unstable: None }
     }
 }
 
@@ -123,9 +124,15 @@ impl Fencing {
         let committed = answers.committed(task)?;
         let known = self.ownership.get_mut(&task).expect("a task is opened by command");
         let is_unstable = matches!(committed, Err(LogError::Unstable));
-        known.unstable_since = is_unstable.then(|| known.unstable_since.unwrap_or(now));
-        if known.unstable_since.is_some_and(|since| now.since(since) >= UNSTABLE_PATIENCE) {
-            self.fence_someone(task)?;
+        known.unstable = is_unstable.then(|| known.unstable.unwrap_or(Standstill::new(0, now)));
+        if let Some(unstable) = &mut known.unstable {
+            let is_held_up = unstable.lasted(now) >= UNSTABLE_PATIENCE;
+            if let Some(lasted) = unstable.at(0, now) {
+                tracing::warn!(%task, ?lasted, "a transaction is open on the task's offsets; {HELP}");
+            }
+            if is_held_up {
+                self.fence_someone(task)?;
+            }
         }
         committed.map_err(unanswered)
     }

@@ -6,6 +6,7 @@ use ::metrics::Counter;
 
 use crate::config::Config;
 use crate::metrics::{self, LevelGauge, Metrics, Times};
+use crate::runtime::standstill::{HELP, Standstill};
 use crate::state::{MemoryBudget, Restore, StoreIndex};
 use crate::task::commit::CommitFailure;
 use crate::time::Instant;
@@ -138,6 +139,7 @@ pub(crate) struct RestoreMeters {
     begun: Instant,
     told_at: Instant,
     logged_at: Instant,
+    standstill: Standstill,
 }
 
 impl RestoreMeters {
@@ -158,6 +160,7 @@ impl RestoreMeters {
             begun: now,
             told_at: Instant::default(),
             logged_at: now,
+            standstill: Standstill::new(0, now),
         }
     }
 
@@ -174,6 +177,13 @@ impl RestoreMeters {
         if now.since(self.logged_at) >= LOG_INTERVAL {
             self.logged_at = now;
             self.log(restore, now);
+        }
+        let (passed, total) = restore.progress();
+        if let Some(lasted) = self.standstill.at(passed, now) {
+            let task = self.task;
+            tracing::warn!(
+                %task, passed, total, ?lasted, "restoring stands still: nothing committed comes; {HELP}"
+            );
         }
     }
 

@@ -15,6 +15,7 @@ pub(crate) mod meters;
 pub(crate) mod positions;
 mod restore_range;
 pub(crate) mod restorer;
+mod standstill;
 pub(crate) mod start;
 pub(crate) mod task_setup;
 pub(crate) mod threads;

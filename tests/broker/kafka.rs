@@ -203,8 +203,11 @@ impl Broker {
     /// What a client is given as `bootstrap.servers`.
     pub(crate) fn bootstrap(&self) -> String {
         let all = [self].into_iter().chain(&self.companions);
-        let all = all.map(|broker| format!("127.0.0.1:{}", broker.ports.client));
-        all.collect::<Vec<_>>().join(",")
+        all.map(Self::address).collect::<Vec<_>>().join(",")
+    }
+
+    fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.ports.client)
     }
 
     /// Creates a topic that only this test uses; `settings` are Kafka's topic settings.
@@ -222,13 +225,15 @@ impl Broker {
         for result in results {
             result.unwrap_or_else(|(topic, code)| panic!("topic `{topic}`: {code}"));
         }
-        self.await_topic(name, partitions);
+        for broker in [self].into_iter().chain(&self.companions) {
+            broker.await_topic(name, partitions);
+        }
     }
 
-    /// The controller has made the topic; the broker hears of it a moment later.
+    /// The controller has made the topic; this broker hears of it a moment later.
     fn await_topic(&self, name: &str, partitions: i32) {
         let client: BaseConsumer = ClientConfig::new()
-            .set("bootstrap.servers", self.bootstrap())
+            .set("bootstrap.servers", self.address())
             .create()
             .expect("these settings make a client");
         let deadline = Instant::now() + START_TIMEOUT;
@@ -535,7 +540,9 @@ offsets.topic.num.partitions=4
 transaction.state.log.replication.factor={count}
 transaction.state.log.min.isr={enough}
 transaction.state.log.num.partitions=4
-# A dead member is noticed in a second.
+# A dead broker is noticed in four seconds, and a dead member in one.
+broker.session.timeout.ms=4000
+broker.heartbeat.interval.ms=500
 group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 group.consumer.min.session.timeout.ms=1000

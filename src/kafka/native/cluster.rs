@@ -143,10 +143,13 @@ impl Cluster {
         self.coordinators.remove(whom);
     }
 
-    /// A broker cannot be reached: another may lead and coordinate in its place.
-    pub(super) fn lost(&mut self, node: Node) {
+    /// A connection to a broker was lost: another may lead in its place, and coordinate if this one
+    /// may be gone.
+    pub(super) fn lost(&mut self, node: Node, may_be_gone: bool) {
         self.is_stale = true;
-        self.coordinators.retain(|_, coordinator| *coordinator != node);
+        if may_be_gone {
+            self.coordinators.retain(|_, coordinator| *coordinator != node);
+        }
     }
 
     /// Whether the cluster is to be asked about its topics now.

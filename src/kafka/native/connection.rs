@@ -50,6 +50,11 @@ impl Broken {
     pub(super) const fn is_permanent(&self) -> bool {
         matches!(self, Self::Version(_) | Self::Refused(_) | Self::Unauthenticated(_))
     }
+
+    /// Whether nothing was heard, so that there may be nobody at the other end.
+    pub(super) const fn is_silence(&self) -> bool {
+        matches!(self, Self::Late(_))
+    }
 }
 
 /// A request that has not been answered.

@@ -251,7 +251,7 @@ impl Core {
         let connection = link.lost(now, is_useful);
         self.sessions.remove(&lane);
         if let Some(node) = lane.node() {
-            self.cluster.lost(node);
+            self.cluster.lost(node, !is_useful || why.is_silence());
         }
         for purpose in connection.into_iter().flat_map(Connection::abandon) {
             self.unanswered(purpose, now);

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::*;
 use crate::kafka::native::api::Api;
 use crate::kafka::native::messages::Node;
+use crate::kafka::native::messages::metadata::Coordinates;
 use crate::kafka::native::questions::OfLeader;
 use crate::kafka::native::simulated::terms_of;
 use crate::kafka::native::wire::Writer as Out;
@@ -115,4 +116,28 @@ fn who_leads_is_asked_in_the_turn_in_which_a_reader_misses_it() {
     core.read_from(partition, name, 0);
     core.turn(later);
     assert_eq!(asked(&mut core), 1, "nothing else would wake the client before long");
+}
+
+/// Whether a client still believes in its coordinator once the connection to it is lost, which was
+/// there or could not be made.
+fn keeps_coordinator(was_there: bool, why: &Broken) -> bool {
+    let (mut core, later) = core_with_broker();
+    let lane = Lane::Calls(Node(1));
+    let whom = Coordinated { of: Coordinates::Group, id: "group".into() };
+    let address = core.cluster.address(Node(1)).expect("it was told of").clone();
+    core.cluster.set_coordinator(whom.clone(), (Node(1), address));
+    core.ready(lane, later);
+    if was_there {
+        connect(&mut core);
+    }
+    core.lost(lane, why, later);
+    core.cluster.coordinator(&whom).is_some()
+}
+
+#[test]
+fn a_coordinator_is_looked_for_anew_only_when_it_may_be_gone() {
+    let cut = Broken::Lost("cut".into());
+    assert!(keeps_coordinator(true, &cut), "it may answer on the next connection");
+    assert!(!keeps_coordinator(false, &cut));
+    assert!(!keeps_coordinator(true, &Broken::Late(Api::Metadata)));
 }
