@@ -14,6 +14,11 @@ use crate::security::{Security, StateEncryption};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Guarantee {
     /// Every record takes effect exactly once: outputs, state and offsets commit together.
+    ///
+    /// What the brokers say of a transaction has to be true. A Kafka broker 4.3.1 that died while a
+    /// transaction was about to commit, and that starts while its partitions have no leader, takes
+    /// them for deleted and ends the transaction without them. So partitions should be replicated:
+    /// as long as others lead them, this cannot happen. Where it did, tasks wait, and tell of it.
     #[default]
     ExactlyOnce,
     /// No record is lost; after a crash some take effect again.

@@ -128,7 +128,9 @@ impl Fencing {
         if let Some(unstable) = &mut known.unstable {
             let is_held_up = unstable.lasted(now) >= UNSTABLE_PATIENCE;
             if let Some(lasted) = unstable.at(0, now) {
-                tracing::warn!(%task, ?lasted, "a transaction is open on the task's offsets; {HELP}");
+                tracing::warn!(
+                    %task, ?lasted, "a transaction is open on the task's offsets; {HELP}"
+                );
             }
             if is_held_up {
                 self.fence_someone(task)?;

@@ -182,7 +182,8 @@ impl RestoreMeters {
         if let Some(lasted) = self.standstill.at(passed, now) {
             let task = self.task;
             tracing::warn!(
-                %task, passed, total, ?lasted, "restoring stands still: nothing committed comes; {HELP}"
+                %task, passed, total, ?lasted,
+                "restoring stands still: nothing committed comes; {HELP}"
             );
         }
     }

@@ -232,21 +232,24 @@ impl Broker {
 
     /// The controller has made the topic; this broker hears of it a moment later.
     fn await_topic(&self, name: &str, partitions: i32) {
+        let deadline = Instant::now() + START_TIMEOUT;
+        while self.partitions_led(name) != Some(partitions) {
+            assert!(Instant::now() < deadline, "topic `{name}` does not appear");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// How many partitions this broker knows the topic to have, if it knows who leads each of them.
+    fn partitions_led(&self, name: &str) -> Option<i32> {
+        // A client that has heard of other brokers would ask any of them.
         let client: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", self.address())
             .create()
             .expect("these settings make a client");
-        let deadline = Instant::now() + START_TIMEOUT;
-        let is_known = || {
-            let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
-            let topic = metadata.topics().first()?;
-            let is_led = topic.partitions().iter().all(|partition| partition.leader() >= 0);
-            Some(is_led && i32::try_from(topic.partitions().len()) == Ok(partitions))
-        };
-        while is_known() != Some(true) {
-            assert!(Instant::now() < deadline, "topic `{name}` does not appear");
-            thread::sleep(Duration::from_millis(20));
-        }
+        let metadata = client.fetch_metadata(Some(name), Duration::from_secs(5)).ok()?;
+        let partitions = metadata.topics().first()?.partitions();
+        let is_led = partitions.iter().all(|partition| partition.leader() >= 0);
+        i32::try_from(partitions.len()).ok().filter(|_| is_led)
     }
 
     /// Deletes a topic.

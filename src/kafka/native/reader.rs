@@ -8,6 +8,7 @@
 //!   most one answer's share.
 //! - Positions reported of one reading never go back, and nothing is reported that an aborted
 //!   transaction wrote.
+//! - A broker that has little to tell is asked the less often the more partitions it is asked for.
 
 mod batches;
 mod session;
@@ -30,6 +31,13 @@ use crate::time::Instant;
 
 /// After that long the leader is asked again which broker is nearest.
 const NEARER_MAX: Duration = Duration::from_secs(300);
+/// A broker looks at each partition for each request, however few have anything new, and with many
+/// of them a request for every record would cost it more than the records.
+const PACE_PER_PARTITION: Duration = Duration::from_micros(5);
+/// With fewer partitions a request costs a broker little, and waiting would cost more.
+const PACE_MIN: Duration = Duration::from_millis(1);
+/// An answer of that size is worth a request.
+const WORTHWHILE_BYTES: usize = 64 * 1_024;
 /// How often a damaged batch is asked for, in case it was damaged on its way.
 const DAMAGED_MAX: u32 = 3;
 
@@ -79,6 +87,8 @@ pub(super) struct Reader {
     /// Before something is asked for again.
     pause: Duration,
     lost: Vec<Lost>,
+    /// Brokers that are not to be asked again before.
+    paces: BTreeMap<Node, Instant>,
 }
 
 impl Reader {
@@ -90,6 +100,7 @@ impl Reader {
             unpacked_max: terms.unpacked_bytes_max,
             pause: terms.fetch_pause,
             lost: Vec::new(),
+            paces: BTreeMap::new(),
         }
     }
 
@@ -159,6 +170,9 @@ impl Reader {
             match cluster.led(&reading.name, now) {
                 Led::By(leader) => {
                     let node = reading.nearer(now).unwrap_or(leader.node);
+                    if self.paces.get(&node).is_some_and(|not_before| now < *not_before) {
+                        continue;
+                    }
                     due.entry(node).or_default().push(*partition, reading, leader);
                 }
                 Led::NotYet => {}
@@ -177,11 +191,22 @@ impl Reader {
     }
 
     /// These have been asked for.
-    pub(super) fn asked(&mut self, ticket: &Ticket) {
+    pub(super) fn asked(&mut self, node: Node, ticket: &Ticket, now: Instant) {
+        let pace = PACE_PER_PARTITION * u32::try_from(ticket.0.len()).unwrap_or(u32::MAX);
+        if pace >= PACE_MIN {
+            self.paces.insert(node, now + pace);
+        }
         for (partition, number) in &ticket.0 {
             if let Some(reading) = self.current(*partition, *number) {
                 reading.is_asked = true;
             }
+        }
+    }
+
+    /// A broker has told so much.
+    pub(super) fn told(&mut self, node: Node, size_bytes: usize) {
+        if size_bytes >= WORTHWHILE_BYTES {
+            self.paces.remove(&node);
         }
     }
 
@@ -334,8 +359,8 @@ impl Reader {
 
     /// When a partition that has to wait may be asked for.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {
-        let waiting = self.readings.values().filter(|reading| reading.not_before > now);
-        waiting.map(|reading| reading.not_before).min()
+        let waiting = self.readings.values().map(|reading| reading.not_before);
+        waiting.chain(self.paces.values().copied()).filter(|not_before| *not_before > now).min()
     }
 }
 

@@ -11,6 +11,7 @@ mod elastic;
 mod feeder;
 mod large_state;
 mod lines;
+mod machine;
 mod network;
 mod process;
 mod proxy;
@@ -21,7 +22,6 @@ mod works;
 mod world;
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
 use millstream::Guarantee::{self, AtLeastOnce, ExactlyOnce};
@@ -29,6 +29,7 @@ use millstream::log::GroupProtocol::{self, Consumer, CooperativeSticky};
 use rdkafka::ClientConfig;
 
 use self::application::Mistake;
+use self::machine::{alone, beside_others};
 use self::watcher::{Seen, runners, silences};
 use self::work::Work;
 use self::world::World;
@@ -51,19 +52,6 @@ fn client(broker: &Broker) -> ClientConfig {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", broker.bootstrap());
     config
-}
-
-/// Taken by every test, so that one that measures time can have the machine to itself.
-static MACHINE: RwLock<()> = RwLock::new(());
-
-/// For a test that asserts how long something takes: no other one runs meanwhile.
-fn alone() -> RwLockWriteGuard<'static, ()> {
-    MACHINE.write().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// For a test that asserts only what is right: most of the time it waits for sessions to end.
-fn beside_others() -> RwLockReadGuard<'static, ()> {
-    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[expect(clippy::print_stdout, reason = "figures are for whoever runs the tests")]

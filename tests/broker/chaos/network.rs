@@ -3,11 +3,12 @@
 //! Where the way is hit, it is that of `b` alone: `a` and `c`, and who feeds and who watches, reach
 //! the broker by another one.
 //!
-//! A broker that is alone is killed under at-least-once only. As 4.3.1 starts, its coordinator takes
-//! partitions that have no leader yet for deleted ones ("Couldn't find leader endpoint for
-//! partitions ..."), so a transaction that was to commit when the broker died is complete without a
-//! marker in any partition. Nobody reads on behind that before its producer's next marker, and if
-//! that one aborts, what was committed is taken back. Where others lead meanwhile, it cannot happen.
+//! A broker that is alone is killed under at-least-once only. As 4.3.1 starts, its coordinator
+//! takes partitions that have no leader yet for deleted ones ("Couldn't find leader endpoint for
+//! partitions ..."), so a transaction that was to commit when the broker died is complete without
+//! a marker in any partition. Nobody reads on behind that before its producer's next marker, and
+//! if that one aborts, what was committed is taken back. Where others lead meanwhile, it cannot
+//! happen.
 
 use std::time::Duration;
 
@@ -45,7 +46,8 @@ fn at_least_once_a_killed_broker_loses_nothing() {
 /// Kills the brokers of a cluster one after the other, so that every partition, every coordinator
 /// and the controller move. Nothing has to start again: each record is on the two that stay.
 fn kill_one_of_three(name: &str, guarantee: Guarantee) {
-    let _beside = beside_others();
+    // Three brokers that have to share the machine with more would take each other for dead.
+    let _alone = alone();
     let mut world = World::at(Some(Broker::start_three()), name, guarantee, CooperativeSticky);
     for (process, machine) in ALL.into_iter().zip(["1", "2", "3"]) {
         world.start(process, machine);
@@ -66,6 +68,7 @@ fn brokers_that_die_one_after_the_other_double_nothing() {
 }
 
 #[test]
+#[ignore = "takes a minute alone, and a single broker is killed under this guarantee anyway"]
 fn at_least_once_brokers_that_die_one_after_the_other_lose_nothing() {
     kill_one_of_three("three-alo", AtLeastOnce);
 }

@@ -140,10 +140,10 @@ impl Process {
         fs::read_to_string(&self.log).unwrap_or_default().matches(text).count()
     }
 
-    /// Its last words.
+    /// Its last words, but for those that are said ten times a second when all is well.
     pub(crate) fn log_tail(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
-        let lines: Vec<&str> = log.lines().collect();
+        let lines: Vec<&str> = log.lines().filter(|line| !line.contains(" committed ")).collect();
         let tail = lines[lines.len().saturating_sub(LOG_LINES_SHOWN)..].join("\n");
         format!("--- {}\n{tail}", self.log.display())
     }

@@ -160,6 +160,9 @@ impl Core {
         let fetched = fetch::read(&mut answer.reader())?;
         self.keep_quiet(lane, fetched.throttle_ms, now);
         self.reader.unanswered(ticket);
+        if let Some(node) = lane.node() {
+            self.reader.told(node, answer.frame.len());
+        }
         let session = self.sessions.entry(lane).or_default();
         if verdict(fetched.code) != Verdict::Done {
             session.reset();

@@ -263,18 +263,18 @@ impl Core {
         let due = self.reader.due(&mut self.cluster, now, &mut self.events);
         for (node, due) in due {
             if let Some(lane) = self.free_lane(node, now) {
-                self.fetch(lane, due, now);
+                self.fetch(node, lane, due, now);
             }
         }
     }
 
-    fn fetch(&mut self, lane: Lane, due: Due, now: Instant) {
+    fn fetch(&mut self, node: Node, lane: Lane, due: Due, now: Instant) {
         let terms = &self.terms;
         let Some(connection) = self.links.get_mut(&lane).and_then(|link| link.ready(now)) else {
             return;
         };
         let (wanted, ticket) = due.split();
-        self.reader.asked(&ticket);
+        self.reader.asked(node, &ticket, now);
         let plan = self.sessions.entry(lane).or_default().plan(wanted);
         let deadline = now + terms.request_timeout + terms.fetch_wait;
         connection.ask(Api::Fetch, None, Purpose::Fetch(ticket), deadline, |mut out, _| {

@@ -122,6 +122,7 @@ impl Test {
             unpacked_max: MOST,
             pause: Duration::from_millis(50),
             lost: Vec::new(),
+            paces: BTreeMap::new(),
         };
         reader.read_from(partition, TopicPartition::new("t", 0), 0);
         Self { reader, partition, now, events: Vec::new() }
@@ -216,4 +217,19 @@ fn a_position_that_is_in_the_log_after_all_is_read_on() {
     let lost = test.reader.take_lost(test.now).pop().unwrap();
     test.reader.limits(&lost, (2, 4), &mut test.events);
     assert_eq!(test.told(), ["failed: offset 0 is out of range; the log holds 2 to 4"]);
+}
+
+#[test]
+fn a_broker_of_many_partitions_that_tells_little_is_given_time() {
+    let (node, now) = (Node(1), Instant::from_origin(Duration::from_secs(1)));
+    let ticket = |count| Ticket((0..count).map(|number| (partition(), number)).collect());
+    let mut reader = Test::new(Isolation::ReadUncommitted).reader;
+    reader.asked(node, &ticket(8), now);
+    assert_eq!(reader.deadline(now), None, "a few cost it nothing");
+    reader.asked(node, &ticket(1_000), now);
+    assert_eq!(reader.deadline(now), Some(now + Duration::from_millis(5)));
+    reader.told(node, WORTHWHILE_BYTES - 1);
+    assert_eq!(reader.deadline(now), Some(now + Duration::from_millis(5)));
+    reader.told(node, WORTHWHILE_BYTES);
+    assert_eq!(reader.deadline(now), None, "it has more");
 }
