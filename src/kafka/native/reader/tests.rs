@@ -226,7 +226,9 @@ fn a_broker_of_many_partitions_that_tells_little_is_given_time() {
     let mut reader = Test::new(Isolation::ReadUncommitted).reader;
     reader.asked(node, &ticket(8), now);
     assert_eq!(reader.deadline(now), None, "a few cost it nothing");
-    reader.asked(node, &ticket(1_000), now);
+    reader.asked(node, &ticket(10_000), now);
+    assert_eq!(reader.deadline(now), Some(now + PACE_MAX));
+    reader.asked(node, &ticket(250), now);
     assert_eq!(reader.deadline(now), Some(now + Duration::from_millis(5)));
     reader.told(node, WORTHWHILE_BYTES - 1);
     assert_eq!(reader.deadline(now), Some(now + Duration::from_millis(5)));
