@@ -18,6 +18,8 @@
 #   msrv         nothing needs a newer Rust than `rust-version` in Cargo.toml says
 #   deny         licences and origins of dependencies, and known flaws where their list can be had
 #                (needs cargo-deny)
+#   network      brokers of a cluster of three are killed one after the other; not all of it holds
+#                (needs what `broker` needs)
 #   soak MINUTES processes are hit every half minute for so long (needs what `broker` needs)
 #   fuzz SECONDS the stage `fuzz`, and then each decoder under libFuzzer for so long; inputs that
 #                reach something new are kept in the cache, and so are those that break something
@@ -29,15 +31,15 @@
 #
 #   MILLSTREAM_CACHE          jars, logs and build output (default: ~/.cache/millstream)
 #   MILLSTREAM_STAGE_SECONDS  time limit of one stage (default: 2400)
-#   MILLSTREAM_DATA_PLANE     what reads and writes in the processes that stages `broker` and `soak`
-#                             start: native or librdkafka (default: native)
+#   MILLSTREAM_DATA_PLANE     what reads and writes in the processes that stages `broker`, `network`
+#                             and `soak` start: native or librdkafka (default: native)
 #   MILLSTREAM_SEEDS          simulated runs of each pipeline in stage `sim` (default: 1700)
 #   CARGO_TARGET_DIR          build output (default: inside the cache)
 set -u -o pipefail
 
 readonly WHOLE=(setup format lint docs test sim instructions fuzz examples conformance broker package
   msrv)
-readonly STAGES=("${WHOLE[@]}" deny soak quick)
+readonly STAGES=("${WHOLE[@]}" deny network soak quick)
 readonly KAFKA_VERSION=4.3.1
 # The oldest release that some tests run on; tests/broker/kafka.rs says why this one.
 readonly KAFKA_OLDEST=3.3.2
@@ -367,6 +369,12 @@ start_broker_tests() {
   cargo test --no-fail-fast --test broker -- --show-output --test-threads="$threads" "$@" \
     >"$CACHE/logs/broker-$kind.log" 2>&1 &
   started[$kind]=$!
+}
+
+stage_network() {
+  need_kafka
+  step cargo test --no-fail-fast --test broker -- --show-output --test-threads=1 \
+    --ignored chaos::network::
 }
 
 stage_soak() {
