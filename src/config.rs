@@ -18,7 +18,8 @@ pub enum Guarantee {
     /// What the brokers say of a transaction has to be true. A Kafka broker 4.3.1 that died while a
     /// transaction was about to commit, and that starts while its partitions have no leader, takes
     /// them for deleted and ends the transaction without them. So partitions should be replicated:
-    /// as long as others lead them, this cannot happen. Where it did, tasks wait, and tell of it.
+    /// as long as others lead them, this cannot happen. Where it did, tasks wait, and tell of it;
+    /// and an abort of the same producer's next transaction may take back what had committed.
     #[default]
     ExactlyOnce,
     /// No record is lost; after a crash some take effect again.

@@ -174,11 +174,11 @@ impl RestoreMeters {
         for (store, gauge) in &self.remaining {
             gauge.set(restore.remaining(*store) as usize);
         }
+        let (passed, total) = restore.progress();
         if now.since(self.logged_at) >= LOG_INTERVAL {
             self.logged_at = now;
-            self.log(restore, now);
+            self.log((passed, total), now);
         }
-        let (passed, total) = restore.progress();
         if let Some(lasted) = self.standstill.at(passed, now) {
             let task = self.task;
             tracing::warn!(
@@ -188,8 +188,7 @@ impl RestoreMeters {
         }
     }
 
-    fn log(&self, restore: &Restore, now: Instant) {
-        let (passed, total) = restore.progress();
+    fn log(&self, (passed, total): (u64, u64), now: Instant) {
         let elapsed = now.since(self.begun).as_secs_f64();
         let left_seconds = elapsed * (total - passed) as f64 / passed.max(1) as f64;
         let (task, left_seconds) = (self.task, left_seconds.round());

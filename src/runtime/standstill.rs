@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crate::time::Instant;
 
-/// After how long the user is told, and how often: longer than the log takes to end what was left
-/// open, by the defaults of brokers and clients.
+/// After how long the user is told, and how often: longer than the log takes to end what a process
+/// of this library has left open (ten seconds, unless `transaction_timeout` says otherwise).
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What the user can do.
